@@ -1,0 +1,1 @@
+//! RK-1: kernels that give the same bits on every CPU.

@@ -1,0 +1,1 @@
+//! GGUF, tokenizers, chat templates, the forward pass of a span of blocks, the seeded sampler.

@@ -1,0 +1,1 @@
+//! The wire: endpoint by key, frames, heartbeats.

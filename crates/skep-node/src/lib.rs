@@ -1,0 +1,1 @@
+//! A node: stages it serves, requests it coordinates.

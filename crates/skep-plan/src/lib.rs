@@ -1,0 +1,1 @@
+//! Pure planning: which node serves which blocks, and which chain answers a request.

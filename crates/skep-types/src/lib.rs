@@ -1,0 +1,13 @@
+//! Ids, digests and ranges that every floor of the house speaks of, and their canonical encoding.
+//!
+//! - One key: a [`NodeId`] is an ed25519 public key, at once network address, account and signature.
+//! - One hash: a [`ModelId`] is the BLAKE3 root of a model's file.
+//! - What is stored or signed is encoded with `borsh`, which has exactly one encoding of each value.
+//!
+//! People read ids as 64 lowercase hexadecimal digits; [`NodeId::short`] is for tables only.
+
+mod id;
+mod range;
+
+pub use id::{IdError, ModelId, NodeId};
+pub use range::{BlockRange, RangeError};
