@@ -8,6 +8,7 @@
 
 mod id;
 mod range;
+pub mod wire;
 
 pub use id::{IdError, ModelId, NodeId};
 pub use range::{BlockRange, RangeError};

@@ -1,0 +1,120 @@
+//! The wire formats: golden bytes, round trips, and refusal of everything else.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use proptest::prelude::*;
+use skep_types::wire::*;
+use skep_types::{BlockRange, ModelId, NodeId};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn frame(payload: Payload, rows: u32) -> Frame {
+    Frame {
+        epoch: 3,
+        pos: 17,
+        rows,
+        forward_from: 5,
+        wants_candidates: true,
+        hops: vec![HopReport { hold_us: 1000, rtt_us: u32::MAX }],
+        payload,
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Frame, FrameError> {
+    let (head, body) = bytes.split_at(FRAME_HEADER_BYTES);
+    Frame::decode(FrameHeader::parse(head.try_into().unwrap())?, body)
+}
+
+#[test]
+fn frames_have_these_bytes() {
+    let head = |kind: &str, rows: &str, body: &str| {
+        format!("{kind}010100030000001100000{rows}00000005000000{body}000000e8030000ffffffff")
+    };
+    let tokens = frame(Payload::Tokens(vec![1, 258]), 2).encode().unwrap();
+    assert_eq!(hex(&tokens), head("01", "002", "10") + "0100000002010000");
+    let rows = frame(Payload::Rows(vec![1.0, -2.0]), 1).encode().unwrap();
+    assert_eq!(hex(&rows), head("02", "001", "10") + "0000803f000000c0");
+    let candidates = frame(Payload::Candidates(vec![(7, 0.5)]), 1).encode().unwrap();
+    assert_eq!(hex(&candidates), head("03", "001", "10") + "070000000000003f");
+}
+
+#[test]
+fn control_messages_have_these_bytes() {
+    let session = SessionId([9; 16]);
+    let peer = Peer { node: NodeId([1; 32]), addrs: vec!["127.0.0.1:4433".parse().unwrap()] };
+    let blocks = BlockRange::new(2, 4).unwrap();
+    let open = Control::Open {
+        session,
+        epoch: 1,
+        model: ModelId([2; 32]),
+        blocks,
+        next: peer.clone(),
+        candidates: 64,
+        max_positions: 512,
+    };
+    let peer_hex = "01".repeat(32) + "01000000" + "00" + "7f000001" + "5111";
+    assert_eq!(
+        hex(&borsh::to_vec(&open).unwrap()),
+        "00".to_owned()
+            + &"09".repeat(16)
+            + "01000000"
+            + &"02".repeat(32)
+            + "0200000004000000"
+            + &peer_hex
+            + "4000000000020000"
+    );
+    let redirect = Control::Redirect { session, epoch: 2, next: peer, replay_from: 0, forward_from: 9 };
+    assert_eq!(
+        hex(&borsh::to_vec(&redirect).unwrap()),
+        "01".to_owned() + &"09".repeat(16) + "02000000" + &peer_hex + "0000000009000000"
+    );
+    let fault = ControlReply::Fault { session, epoch: 2, fault: Fault::Gap { expected: 3, got: 5 } };
+    assert_eq!(
+        hex(&borsh::to_vec(&fault).unwrap()),
+        "02".to_owned() + &"09".repeat(16) + "02000000" + "01" + "0300000005000000"
+    );
+}
+
+#[test]
+fn headers_that_no_frame_has_are_refused_before_the_body() {
+    let good = frame(Payload::Tokens(vec![1, 2]), 2).encode().unwrap();
+    let with = |at: usize, value: &[u8]| {
+        let mut bytes = good.clone();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        read(&bytes).unwrap_err()
+    };
+    assert_eq!(with(0, &[9]), FrameError::Kind(9));
+    assert_eq!(with(1, &[2]), FrameError::Flags(2));
+    assert_eq!(with(2, &[65, 0]), FrameError::Hops(65));
+    assert_eq!(with(20, &[0, 0, 0, 1]), FrameError::TooLong(1 << 24));
+    assert_eq!(with(12, &[0; 4]), FrameError::Rows { pos: 17, rows: 0 });
+    assert_eq!(with(8, &[0xff; 4]), FrameError::Rows { pos: u32::MAX, rows: 2 });
+    assert_eq!(with(12, &[3]), FrameError::Payload { bytes: 8, rows: 3 });
+}
+
+proptest! {
+    #[test]
+    fn frames_round_trip_bit_for_bit(epoch: u32, pos in 0u32..1 << 30, width in 1usize..9, bits in prop::collection::vec(any::<u32>(), 1..9)) {
+        let values: Vec<f32> = bits.iter().flat_map(|b| vec![f32::from_bits(*b); width]).collect();
+        let mut sent = frame(Payload::Rows(values), bits.len() as u32);
+        (sent.epoch, sent.pos) = (epoch, pos);
+        let bytes = sent.encode().unwrap();
+        prop_assert_eq!(read(&bytes).unwrap().encode().unwrap(), bytes);
+    }
+
+    #[test]
+    fn any_bytes_are_a_frame_or_a_refusal(bytes in prop::collection::vec(any::<u8>(), 24..200)) {
+        if let Ok(frame) = read(&bytes) {
+            prop_assert_eq!(frame.encode().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_control_message_or_a_refusal(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = borsh::from_slice::<Control>(&bytes);
+        let _ = borsh::from_slice::<ControlReply>(&bytes);
+        let _ = borsh::from_slice::<Join>(&bytes);
+    }
+}
