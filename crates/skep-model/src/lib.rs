@@ -1,1 +1,13 @@
 //! GGUF, tokenizers, chat templates, the forward pass of a span of blocks, the seeded sampler.
+
+mod config;
+mod error;
+mod gguf;
+mod half;
+mod identity;
+
+pub use config::{Expected, ModelConfig};
+pub use error::ModelError;
+pub use gguf::{Array, DType, Gguf, Metadata, Tensor, TensorData, TensorInfo, Value};
+pub use half::{f16_to_f32, f32_to_f16};
+pub use identity::model_id;

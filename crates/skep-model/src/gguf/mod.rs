@@ -1,0 +1,127 @@
+//! The GGUF model file: versions 2 and 3, little-endian.
+//!
+//! Layout: `GGUF`, version (u32), number of tensors (u64), number of metadata entries (u64), the entries (key, type,
+//! value), the tensor table (name, dimensions with the fastest first, element type, offset), padding to
+//! `general.alignment` (32 if absent), then the data of the tensors, each at an aligned offset.
+//!
+//! A file is untrusted input. Opening reads only the front of it; counts, lengths and offsets are checked against
+//! limits and against the bytes that are there before memory is taken for them; the data of tensors may not overlap.
+
+mod dtype;
+mod metadata;
+mod parse;
+mod source;
+mod tensor;
+
+pub use dtype::DType;
+pub use metadata::{Array, Metadata, Value};
+pub use tensor::{Tensor, TensorData};
+
+use crate::ModelError;
+use source::Source;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One entry of the tensor table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Name, such as `blk.0.attn_q.weight`.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Dimensions as in the file: the fastest (the row length) first.
+    pub dims: Vec<u64>,
+    /// Absolute offset of the data in the file.
+    pub offset: u64,
+    /// Bytes of data in the file.
+    pub bytes: u64,
+}
+
+impl TensorInfo {
+    /// `[rows, cols]` of a matrix, `[1, len]` of a vector.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] for more than two dimensions, or sizes beyond this machine's address space.
+    pub fn matrix_shape(&self) -> Result<[usize; 2], ModelError> {
+        let (rows, cols) = match self.dims[..] {
+            [cols] => (1, cols),
+            [cols, rows] => (rows, cols),
+            _ => return Err(ModelError::tensor(&self.name, format!("has shape {:?}, not a matrix", self.dims))),
+        };
+        let fits = rows.checked_mul(cols).and_then(|elements| elements.checked_mul(4)).map(usize::try_from);
+        match (usize::try_from(rows), usize::try_from(cols), fits) {
+            (Ok(rows), Ok(cols), Some(Ok(_))) => Ok([rows, cols]),
+            _ => Err(ModelError::tensor(&self.name, "is larger than this machine can address")),
+        }
+    }
+}
+
+/// An open model: its metadata and tensor table in memory, its data still in the file.
+#[derive(Debug)]
+pub struct Gguf {
+    source: Source,
+    version: u32,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    by_name: BTreeMap<String, usize>,
+}
+
+impl Gguf {
+    /// Opens a file and reads its header, metadata and tensor table. The file stays open.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] when it cannot be read; [`ModelError::Format`], [`ModelError::Metadata`] or
+    /// [`ModelError::Tensor`] when its front is malformed or exceeds a limit.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        Self::new(Source::open(path)?)
+    }
+
+    /// The same for a model held in memory.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ModelError> {
+        Self::new(Source::Bytes(bytes))
+    }
+
+    fn new(source: Source) -> Result<Self, ModelError> {
+        let parse::Header { version, metadata, tensors } = parse::parse(&source)?;
+        let by_name = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
+        Ok(Self { source, version, metadata, tensors, by_name })
+    }
+
+    /// The format's version, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Size of the file in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.source.len()
+    }
+
+    /// The metadata.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The tensor table in the order of the file.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The table's entry for `name`.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).map(|i| &self.tensors[*i])
+    }
+
+    /// Reads the data of one tensor, and nothing else of the file.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] when it is absent, not a matrix, or holds an element that is not finite (or -128 in
+    /// `Q8_0`); [`ModelError::Quantisation`] for a type this version does not compute with; [`ModelError::Io`].
+    pub fn read_tensor(&self, name: &str) -> Result<Tensor, ModelError> {
+        let info = self.tensor(name).ok_or_else(|| ModelError::tensor(name, "is absent from the file"))?;
+        tensor::read(&self.source, info)
+    }
+}
