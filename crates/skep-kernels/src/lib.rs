@@ -1,5 +1,6 @@
 //! RK-1: kernels that give the same bits on every CPU.
 
+pub mod gemm;
 mod isa;
 mod math;
 mod ops;
