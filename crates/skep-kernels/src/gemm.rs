@@ -208,7 +208,7 @@ mod tests {
         for isa in Isa::available() {
             let mut y = vec![7.0; 6 * 11];
             nt_with(
-                isa,
+                *isa,
                 Mat::strided(&x[8..], 6, 32, 40),
                 Mat::strided(&w[16..], 5, 32, 48),
                 MatMut::strided(&mut y[3..], 6, 5, 11),
