@@ -1,0 +1,55 @@
+// Puts the page together: the desk gets the world, the app gets the desk.
+
+import { render } from "preact";
+import { App } from "./app";
+import { streamAnswer } from "./lib/client";
+import type { Shelf } from "./store/chats";
+import { KEY } from "./store/chats";
+import { Desk } from "./store/desk";
+import { followDesk } from "./views/live";
+
+/** A browser may forbid storage; the page then works and forgets. */
+function shelf(): Shelf {
+  try {
+    localStorage.setItem("skep.probe", "1");
+    localStorage.removeItem("skep.probe");
+    return localStorage;
+  } catch {
+    const kept = new Map<string, string>();
+    return {
+      get length() {
+        return kept.size;
+      },
+      key: (index) => [...kept.keys()][index] ?? null,
+      getItem: (key) => kept.get(key) ?? null,
+      setItem: (key, value) => void kept.set(key, value),
+      removeItem: (key) => void kept.delete(key),
+    };
+  }
+}
+
+/** `crypto.randomUUID` needs a secure origin; a page served over plain HTTP from another machine has none. */
+const newId = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+const desk = new Desk({
+  shelf: shelf(),
+  now: () => Date.now(),
+  newId,
+  nextFrame: (callback) => {
+    // A hidden tab gets no frames; a timer keeps its text from piling up.
+    if (document.hidden) setTimeout(callback, 250);
+    else requestAnimationFrame(callback);
+  },
+  stream: streamAnswer,
+});
+
+addEventListener("storage", (event) => {
+  if (event.key?.startsWith(KEY)) desk.reload();
+});
+addEventListener("pagehide", () => desk.rest());
+
+followDesk(desk);
+
+const root = document.getElementById("app");
+if (root) render(<App desk={desk} />, root);

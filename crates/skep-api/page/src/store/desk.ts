@@ -1,0 +1,186 @@
+// The desk: the chat that is open, the answer under way, the chats on the shelf.
+
+import { SkepError, type Ask, type Listener } from "../lib/client";
+import { changeAnswer, documentOf, loadChats, messagesOf, removeChat, saveChat } from "./chats";
+import type { Chat, Mode, Shelf, Turn } from "./chats";
+import { loadSettings, optionsOf, saveSettings, type Settings } from "./settings";
+import { Store } from "./store";
+
+/** What the desk needs of the world, so that tests need no browser. */
+export interface World {
+  shelf: Shelf;
+  now(): number;
+  newId(): string;
+  /** Calls back once, soon, at most once per picture that the screen shows. */
+  nextFrame(callback: () => void): void;
+  stream(ask: Ask, listener: Listener, signal: AbortSignal): Promise<void>;
+}
+
+export interface DeskState {
+  chat: Chat;
+  history: Chat[];
+  settings: Settings;
+  /** Whether an answer is under way; the page writes one at a time. */
+  writing: boolean;
+  /** Whether the browser could not keep the open chat. */
+  unkept: boolean;
+}
+
+export class Desk {
+  readonly state: Store<DeskState>;
+  readonly #world: World;
+  #abort: AbortController | null = null;
+  #pending = "";
+  #frame = false;
+
+  constructor(world: World) {
+    this.#world = world;
+    const settings = loadSettings(world.shelf);
+    const history = loadChats(world.shelf);
+    this.state = new Store({ chat: this.#blank("chat"), history, settings, writing: false, unkept: false });
+  }
+
+  #blank(mode: Mode): Chat {
+    return { id: this.#world.newId(), mode, updated: this.#world.now(), turns: [] };
+  }
+
+  /** Starts anew, in `mode` or in the mode of the open chat. */
+  newChat(mode: Mode = this.state.value.chat.mode): void {
+    this.stop();
+    this.state.update((state) => ({ ...state, chat: this.#blank(mode), unkept: false }));
+  }
+
+  open(id: string): void {
+    const chat = this.state.value.history.find((kept) => kept.id === id);
+    if (!chat || chat.id === this.state.value.chat.id) return;
+    this.stop();
+    this.state.update((state) => ({ ...state, chat, unkept: false }));
+  }
+
+  remove(id: string): void {
+    if (id === this.state.value.chat.id) this.newChat();
+    removeChat(this.#world.shelf, id);
+    this.state.update((state) => ({ ...state, history: state.history.filter((chat) => chat.id !== id) }));
+  }
+
+  /** A mode belongs to a chat; an open chat that has turns is left as it is and a new one begins. */
+  setMode(mode: Mode): void {
+    const { chat } = this.state.value;
+    if (mode === chat.mode) return;
+    if (chat.turns.length > 0) this.newChat(mode);
+    else this.state.update((state) => ({ ...state, chat: { ...chat, mode } }));
+  }
+
+  setSettings(settings: Settings): void {
+    saveSettings(this.#world.shelf, settings);
+    this.state.update((state) => ({ ...state, settings }));
+  }
+
+  /** Reads the shelf again, after another tab changed it. */
+  reload(): void {
+    this.state.update((state) => ({ ...state, history: loadChats(this.#world.shelf) }));
+  }
+
+  /** Ends the answer under way, at once: what has come is kept. */
+  stop(): void {
+    const abort = this.#abort;
+    if (!abort) return;
+    this.#finish(abort, { state: "stopped" });
+    abort.abort();
+  }
+
+  /** Keeps what has come so far, for a page that is about to be closed. */
+  rest(): void {
+    if (!this.#abort) return;
+    this.#flush();
+    saveChat(this.#world.shelf, this.state.value.chat);
+  }
+
+  /** Asks for an answer to `text`. An empty text is only meant in a document, where it asks to go on. */
+  send(text: string): Promise<void> {
+    const { chat, writing } = this.state.value;
+    const goesOn = chat.mode === "text" && chat.turns.length > 0;
+    if (writing || (text.trim() === "" && !goesOn)) return Promise.resolve();
+    const turns: Turn[] = text === "" ? chat.turns : [...chat.turns, { role: "user", text }];
+    return this.#answer({ ...chat, turns });
+  }
+
+  /** Asks the last question again, in place of its answer. */
+  retry(): Promise<void> {
+    const { chat, writing } = this.state.value;
+    if (writing || chat.turns.at(-1)?.role !== "assistant") return Promise.resolve();
+    return this.#answer({ ...chat, turns: chat.turns.slice(0, -1) });
+  }
+
+  #ask(chat: Chat): Ask {
+    const options = optionsOf(this.state.value.settings);
+    return chat.mode === "chat"
+      ? { path: "/v1/chat/completions", body: { messages: messagesOf(chat.turns), ...options } }
+      : { path: "/v1/completions", body: { prompt: documentOf(chat.turns), ...options } };
+  }
+
+  async #answer(asked: Chat): Promise<void> {
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#pending = "";
+    const turn: Turn = { role: "assistant", text: "", state: "writing" };
+    const chat = { ...asked, updated: this.#world.now(), turns: [...asked.turns, turn] };
+    this.state.update((state) => ({ ...state, chat, writing: true }));
+    this.#keep();
+    const current = () => this.#abort === abort;
+    const listener: Listener = {
+      onStart: (route) => current() && this.#change({ route }),
+      onText: (text) => current() && this.#take(text),
+      onSummary: (summary) => current() && this.#change({ summary }),
+    };
+    try {
+      await this.#world.stream(this.#ask(asked), listener, abort.signal);
+      this.#finish(abort, { state: "done" });
+    } catch (error) {
+      const trouble =
+        error instanceof SkepError ? error.trouble : { message: `The page failed: ${String(error)}.`, hint: null };
+      this.#finish(abort, { state: "failed", trouble });
+    }
+  }
+
+  #change(part: Partial<Turn>): void {
+    this.state.update((state) => ({ ...state, chat: changeAnswer(state.chat, (turn) => ({ ...turn, ...part })) }));
+  }
+
+  /** Text is shown at most once per frame: tokens may come faster than the screen shows pictures. */
+  #take(text: string): void {
+    this.#pending += text;
+    if (this.#frame) return;
+    this.#frame = true;
+    this.#world.nextFrame(() => {
+      this.#frame = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const piece = this.#pending;
+    this.#pending = "";
+    if (piece === "") return;
+    this.state.update((state) => ({
+      ...state,
+      chat: changeAnswer(state.chat, (turn) => ({ ...turn, text: turn.text + piece })),
+    }));
+  }
+
+  /** Ends the answer of `abort`, unless it was ended before. */
+  #finish(abort: AbortController, end: Partial<Turn>): void {
+    if (this.#abort !== abort) return;
+    this.#flush();
+    this.#abort = null;
+    this.#change(end);
+    this.state.update((state) => ({ ...state, writing: false }));
+    this.#keep();
+  }
+
+  #keep(): void {
+    const { chat } = this.state.value;
+    const kept = saveChat(this.#world.shelf, chat);
+    this.state.update((state) => ({ ...state, unkept: !kept, history: loadChats(this.#world.shelf) }));
+  }
+}

@@ -1,0 +1,151 @@
+// Draws answers: Markdown as elements, or a text exactly as it is. Both lay out only the end of a growing text anew.
+
+import { useMemo, useRef } from "preact/hooks";
+import { readBlocks, readInline, settledLength, type Block, type Inline } from "../lib/markdown";
+import { CopyButton } from "./copy";
+
+function InlineView({ pieces }: { pieces: Inline[] }) {
+  return (
+    <>
+      {pieces.map((piece) => {
+        switch (piece.kind) {
+          case "text":
+            return piece.text;
+          case "code":
+            return <code>{piece.text}</code>;
+          case "link":
+            return (
+              <a href={piece.href} target="_blank" rel="noopener noreferrer nofollow">
+                <InlineView pieces={piece.children} />
+              </a>
+            );
+          default: {
+            const Tag = piece.kind;
+            return (
+              <Tag>
+                <InlineView pieces={piece.children} />
+              </Tag>
+            );
+          }
+        }
+      })}
+    </>
+  );
+}
+
+const inline = (text: string) => <InlineView pieces={readInline(text)} />;
+
+function BlockView({ block }: { block: Block }) {
+  switch (block.kind) {
+    case "paragraph":
+      return <p>{inline(block.text)}</p>;
+    case "heading": {
+      // The page's own headings come before those of an answer.
+      const Tag = `h${Math.min(6, block.level + 2)}` as "h3";
+      return <Tag>{inline(block.text)}</Tag>;
+    }
+    case "rule":
+      return <hr />;
+    case "quote":
+      return <blockquote>{inline(block.text)}</blockquote>;
+    case "code":
+      return (
+        <figure class="code">
+          <figcaption>
+            <span>{block.language || "code"}</span>
+            <CopyButton text={block.text} what="this code" />
+          </figcaption>
+          <pre tabIndex={0}>
+            <code>{block.text}</code>
+          </pre>
+        </figure>
+      );
+    case "list": {
+      const items = block.items.map((item) => <li>{inline(item)}</li>);
+      return block.ordered ? <ol start={block.start}>{items}</ol> : <ul>{items}</ul>;
+    }
+    case "table":
+      return (
+        <div class="scroll" tabIndex={0} role="group" aria-label="Table">
+          <table>
+            <thead>
+              <tr>
+                {block.head.map((cell) => (
+                  <th scope="col">{inline(cell)}</th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {block.rows.map((row) => (
+                <tr>
+                  {row.map((cell) => (
+                    <td>{inline(cell)}</td>
+                  ))}
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      );
+  }
+}
+
+/** One settled part, or the open end, of an answer. The same text gives the same element, which is then left alone. */
+function Part({ text }: { text: string }) {
+  return useMemo(() => {
+    const blocks = readBlocks(text);
+    return (
+      <div class="part">
+        {blocks.map((block) => (
+          <BlockView block={block} />
+        ))}
+      </div>
+    );
+  }, [text]);
+}
+
+/** An answer in Markdown. */
+export function Rich({ text }: { text: string }) {
+  const known = useRef({ parts: [] as string[], settled: 0, start: "" });
+  // Texts grow at their end; anything else begins anew.
+  if (!text.startsWith(known.current.start) || text.length < known.current.settled) {
+    known.current = { parts: [], settled: 0, start: "" };
+  }
+  const settled = settledLength(text, known.current.settled);
+  if (settled > known.current.settled) {
+    known.current.parts.push(text.slice(known.current.settled, settled));
+    known.current.settled = settled;
+    known.current.start = text.slice(0, 64);
+  }
+  const rest = text.slice(settled);
+  return (
+    <div class="rich">
+      {known.current.parts.map((part, index) => (
+        <Part key={index} text={part} />
+      ))}
+      {rest.trim() !== "" && <Part key="rest" text={rest} />}
+    </div>
+  );
+}
+
+const PIECE = 4000;
+
+/** A text exactly as it is, in pieces of which only the last one changes. */
+export function Plain({ text }: { text: string }) {
+  const pieces: string[] = [];
+  for (let start = 0; start < text.length; ) {
+    let end = Math.min(text.length, start + PIECE);
+    // Never between the two halves of one character.
+    const code = text.charCodeAt(end);
+    if (end < text.length && code >= 0xdc00 && code <= 0xdfff) end += 1;
+    pieces.push(text.slice(start, end));
+    start = end;
+  }
+  return (
+    <>
+      {pieces.map((piece, index) => (
+        <span key={index}>{piece}</span>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,207 @@
+// The API, documented where it runs: every snippet names this node and its model.
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { fetchModels } from "../lib/client";
+import { CopyButton } from "../ui/copy";
+import { LANGUAGES, OPTIONS, snippets, type Language } from "./snippets";
+
+function Code({ text, what, title }: { text: string; what: string; title: string }) {
+  return (
+    <figure class="code">
+      <figcaption>
+        <span>{title}</span>
+        <CopyButton text={text} what={what} label="Copy" />
+      </figcaption>
+      <pre tabIndex={0}>
+        <code>{text}</code>
+      </pre>
+    </figure>
+  );
+}
+
+function Snippets({ origin, model }: { origin: string; model: string }) {
+  const [language, setLanguage] = useState<Language>("curl");
+  return (
+    <section class="card" aria-labelledby="use-title">
+      <div class="card-head">
+        <h2 id="use-title">Use it</h2>
+        <div class="modes" role="radiogroup" aria-label="Language of the examples">
+          {LANGUAGES.map((name) => (
+            <label class={name === language ? "on" : undefined}>
+              <input type="radio" name="language" checked={name === language} onChange={() => setLanguage(name)} data-testid={`language-${name}`} />
+              {name}
+            </label>
+          ))}
+        </div>
+      </div>
+      {snippets(origin, model).map((snippet) => (
+        <div key={snippet.title} data-testid="snippet">
+          <h3>
+            {snippet.title} <code>{snippet.about}</code>
+          </h3>
+          <Code text={snippet.code[language]} what={`the ${language} example`} title={language} />
+        </div>
+      ))}
+    </section>
+  );
+}
+
+function Options() {
+  return (
+    <section class="card" aria-labelledby="options-title">
+      <h2 id="options-title">Options</h2>
+      <p>
+        These are understood. Any other option is refused with status 400 and an error that names it: nothing that you ask for
+        is silently ignored.
+      </p>
+      <div class="scroll">
+        <table class="options" data-testid="options">
+          <thead>
+            <tr>
+              <th scope="col">Option</th>
+              <th scope="col">Value</th>
+              <th scope="col">What it does</th>
+            </tr>
+          </thead>
+          <tbody>
+            {OPTIONS.map((option) => (
+              <tr>
+                <th scope="row">
+                  {option.name.split(", ").map((name) => (
+                    <code>{name}</code>
+                  ))}
+                </th>
+                <td>{option.values}</td>
+                <td>{option.meaning}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+const SKEP_OBJECT = `{
+  "finish": "length",
+  "prompt_tokens": 12,
+  "completion_tokens": 96,
+  "hops": [
+    {"node": "3f2a…c1", "blocks": [0, 4], "frames": 97, "hold_ms": 402.1, "rtt_ms": 0.2},
+    {"node": "9b04…7e", "blocks": [4, 8], "frames": 97, "hold_ms": 398.7, "rtt_ms": 0.2}
+  ],
+  "recoveries": [
+    {"at_token": 57, "lost": ["c07d…19"], "rung": "replay", "stall_ms": 412.0}
+  ],
+  "first_token_ms": 31.4,
+  "total_ms": 1240.2,
+  "lap_ms": 8.4
+}`;
+
+function Term({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <>
+      <dt>
+        <code>{name}</code>
+      </dt>
+      <dd>{children}</dd>
+    </>
+  );
+}
+
+function Answers() {
+  return (
+    <section class="card" aria-labelledby="answers-title">
+      <h2 id="answers-title">How an answer came about</h2>
+      <p>Every completion says which nodes computed it and what that took, in two headers and one object.</p>
+      <dl class="terms">
+        <Term name="skep-route">
+          The chain in order, each node with the blocks it ran: <code>3f2a91bc04[0..4],9b04e1d27e[4..8]</code>. A node is named
+          by the first ten digits of its key; blocks are counted from 0, and the second number is one past the last.
+        </Term>
+        <Term name="skep-timing">
+          Times in milliseconds in the syntax of <code>Server-Timing</code>: <code>prefill;dur=12.3, total;dur=840.1</code>. A
+          streamed answer carries what is known at its first token.
+        </Term>
+        <Term name="skep">
+          An object in every answer that is not streamed, and in the last chunk (the one with <code>finish_reason</code>) of every
+          streamed one:
+        </Term>
+      </dl>
+      <Code text={SKEP_OBJECT} what="the example" title="skep" />
+      <p>
+        <code>hold_ms</code> is the time from a frame's arrival at a stage to its departure, summed over the answer and measured
+        by that stage. <code>lap_ms</code> is the mean time per token after the first. A recovery says that nodes were lost while
+        token <code>at_token</code> was awaited, and how long the text stood still; the text itself is the same as if nothing had
+        happened.
+      </p>
+    </section>
+  );
+}
+
+function Endpoints({ origin }: { origin: string }) {
+  const rows: [string, string, string][] = [
+    ["GET", "/v1/models", "The models that this node answers with."],
+    ["POST", "/v1/chat/completions", "Answers a chat, by the model's own template. Streaming or not."],
+    ["POST", "/v1/completions", "Goes on with a text, or with token ids. Streaming or not."],
+    ["GET", "/skep/v1/network", "The nodes, their blocks, and how the last answer came about."],
+    ["POST", "/skep/v1/unplug", "Demo only: kills the process of the node named in {\"node\": \"…\"}."],
+  ];
+  return (
+    <section class="card" aria-labelledby="api-title">
+      <h1 id="api-title">The API</h1>
+      <p class="lead">
+        Programs that speak the OpenAI protocol work with this node as it is. Their base address is{" "}
+        <code data-testid="base-url">{origin}/v1</code>
+        <CopyButton text={`${origin}/v1`} what="the base address" />; no key is needed, so give any.
+      </p>
+      <div class="scroll">
+        <table class="endpoints">
+          <tbody>
+            {rows.map(([method, path, about]) => (
+              <tr>
+                <td>
+                  <span class={`method ${method.toLowerCase()}`}>{method}</span>
+                </td>
+                <th scope="row">
+                  <code>{path}</code>
+                </th>
+                <td>{about}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <p>
+        Closing the connection cancels an answer, and its nodes free what they held for it. Errors have the usual form,{" "}
+        <code>{`{"error": {"message": …, "type": …, "param": …, "code": …}}`}</code>, and where something can be done about them,
+        they say what.
+      </p>
+    </section>
+  );
+}
+
+export function ApiView() {
+  const [model, setModel] = useState<string | null>(null);
+  useEffect(() => {
+    let here = true;
+    fetchModels().then(
+      (ids) => here && setModel(ids[0] ?? "MODEL"),
+      // The status line of the page says that the node does not answer; the documentation is of use without it.
+      () => here && setModel("MODEL"),
+    );
+    return () => {
+      here = false;
+    };
+  }, []);
+  const origin = location.origin;
+  return (
+    <main class="page" data-testid="api">
+      <Endpoints origin={origin} />
+      {model !== null && <Snippets origin={origin} model={model} />}
+      <Options />
+      <Answers />
+    </main>
+  );
+}

@@ -1,0 +1,30 @@
+// The picture with the route that matters now: of the answer under way on this page, else of the last answer.
+
+import { useMemo } from "preact/hooks";
+import { shownHops } from "../lib/picture";
+import type { Hop, NetworkView, Recovery } from "../lib/types";
+import type { Desk } from "../store/desk";
+import { Store, useStore } from "../store/store";
+import { Picture } from "./picture";
+
+/** The route of the answer that this page is getting; `null` while it gets none. */
+export const underWay = new Store<Hop[] | null>(null);
+
+/** Follows the desk, for as long as the page lives. */
+export function followDesk(desk: Desk): void {
+  desk.state.watch(() => {
+    const { writing, chat } = desk.state.value;
+    const last = chat.turns.at(-1);
+    underWay.set(writing && last?.role === "assistant" && !last.summary ? (last.route ?? null) : null);
+  });
+}
+
+const NONE: Recovery[] = [];
+
+export function LivePicture({ view, compact = false }: { view: NetworkView; compact?: boolean }) {
+  const now = useStore(underWay);
+  const hops = now ?? view.last_answer?.hops;
+  const route = useMemo(() => shownHops(hops ?? []), [hops]);
+  const recoveries = now ? NONE : (view.last_answer?.recoveries ?? NONE);
+  return <Picture view={view} route={route} recoveries={recoveries} flowing={now !== null || view.active > 0} compact={compact} />;
+}

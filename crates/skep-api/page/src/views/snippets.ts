@@ -1,0 +1,82 @@
+// Programs that can be copied and run as they are.
+
+export type Language = "curl" | "Python" | "JavaScript";
+export const LANGUAGES: Language[] = ["curl", "Python", "JavaScript"];
+
+export interface Snippet {
+  title: string;
+  about: string;
+  code: Record<Language, string>;
+}
+
+/** Snippets for the node at `origin` that answers with `model`. */
+export function snippets(origin: string, model: string): Snippet[] {
+  const client = `from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key="none")`;
+  const jsClient = `import OpenAI from "openai";\n\nconst client = new OpenAI({ baseURL: "${origin}/v1", apiKey: "none" });`;
+  return [
+    {
+      title: "Chat, streamed",
+      about: "POST /v1/chat/completions",
+      code: {
+        curl:
+          `curl -N ${origin}/v1/chat/completions \\\n  -H 'Content-Type: application/json' \\\n  -d '{\n` +
+          `    "model": "${model}",\n    "messages": [{"role": "user", "content": "Tell me a story."}],\n` +
+          `    "max_tokens": 200,\n    "stream": true,\n    "stream_options": {"include_usage": true}\n  }'`,
+        Python:
+          `${client}\nstream = client.chat.completions.create(\n    model="${model}",\n` +
+          `    messages=[{"role": "user", "content": "Tell me a story."}],\n    max_tokens=200,\n    stream=True,\n)\n` +
+          `for chunk in stream:\n    if chunk.choices:\n        print(chunk.choices[0].delta.content or "", end="", flush=True)`,
+        JavaScript:
+          `${jsClient}\nconst stream = await client.chat.completions.create({\n  model: "${model}",\n` +
+          `  messages: [{ role: "user", content: "Tell me a story." }],\n  max_tokens: 200,\n  stream: true,\n});\n` +
+          `for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.delta?.content ?? "");`,
+      },
+    },
+    {
+      title: "Continue a text",
+      about: "POST /v1/completions",
+      code: {
+        curl:
+          `curl -i ${origin}/v1/completions \\\n  -H 'Content-Type: application/json' \\\n  -d '{\n` +
+          `    "model": "${model}",\n    "prompt": "Once upon a time",\n    "max_tokens": 100,\n    "temperature": 0\n  }'`,
+        Python:
+          `${client}\nanswer = client.completions.create(\n    model="${model}",\n    prompt="Once upon a time",\n` +
+          `    max_tokens=100,\n    temperature=0,\n)\nprint(answer.choices[0].text)`,
+        JavaScript:
+          `const response = await fetch("${origin}/v1/completions", {\n  method: "POST",\n` +
+          `  headers: { "content-type": "application/json" },\n  body: JSON.stringify({\n    model: "${model}",\n` +
+          `    prompt: "Once upon a time",\n    max_tokens: 100,\n    temperature: 0,\n  }),\n});\n` +
+          `console.log(response.headers.get("skep-route"));\nconst answer = await response.json();\nconsole.log(answer.choices[0].text, answer.skep);`,
+      },
+    },
+    {
+      title: "The models",
+      about: "GET /v1/models",
+      code: {
+        curl: `curl ${origin}/v1/models`,
+        Python: `${client}\nfor model in client.models.list():\n    print(model.id)`,
+        JavaScript: `const response = await fetch("${origin}/v1/models");\nconst { data } = await response.json();\nfor (const model of data) console.log(model.id);`,
+      },
+    },
+  ];
+}
+
+export interface Option {
+  name: string;
+  values: string;
+  meaning: string;
+}
+
+/** The options that completions understand; every other one is refused by its name. */
+export const OPTIONS: Option[] = [
+  { name: "model", values: "text", meaning: "The id of a model (64 hexadecimal digits) or its name, both from /v1/models." },
+  { name: "messages", values: "list", meaning: "Chat only: objects with role (system, user, assistant) and content." },
+  { name: "prompt", values: "text or list of token ids", meaning: "Completions only: what the model goes on with, as it stands." },
+  { name: "max_tokens", values: "number ≥ 1", meaning: "Most new tokens. In chats also max_completion_tokens." },
+  { name: "temperature", values: "number ≥ 0", meaning: "0 always takes the likeliest token." },
+  { name: "top_p, top_k, min_p", values: "numbers", meaning: "Narrow the tokens that may be drawn." },
+  { name: "repetition_penalty", values: "number > 0", meaning: "1 does nothing; more makes tokens that were just used less likely." },
+  { name: "seed", values: "whole number", meaning: "The same seed gives the same text, on whatever nodes it is computed." },
+  { name: "stop", values: "text or list of texts", meaning: "Texts that end the answer; they are not part of it." },
+  { name: "stream, stream_options.include_usage", values: "true or false", meaning: "Send the text as it comes, as server-sent events; count tokens at its end." },
+];

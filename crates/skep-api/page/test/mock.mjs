@@ -1,0 +1,133 @@
+// A made-up node for looking at the page while it is being written. Never shipped, and no test of Skep uses it.
+//
+//   node test/mock.mjs [PORT]      serves dist/ and answers from a fixed text
+
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const DIST = join(fileURLToPath(new URL(".", import.meta.url)), "..", "dist");
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
+const id = (text) => createHash("sha256").update(text).digest("hex");
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const VERSE = `## On the hive
+
+A skep is a basket of **straw**, turned over and left in the garden. The bees do the rest:
+
+1. scouts look for a place,
+2. builders hang the comb,
+3. and *foragers* come and go until evening.
+
+> No bee holds the whole hive; each holds a little of it.
+
+\`\`\`python
+def hive(bees):
+    return sum(bee.cells for bee in bees)
+\`\`\`
+
+O for a muse of straw, that would ascend
+The warmest heaven of invention;
+A garden for a stage, bees to attend,
+And keepers to behold the swelling comb.
+
+`;
+
+export function mock({ delay = 25, verse = VERSE, blocks = 6 } = {}) {
+  const half = blocks / 2;
+  const parts = [[0, half], [half, blocks], [0, half], [half, blocks]];
+  const state = {
+    gateway: id("gateway"),
+    model: { id: id("model"), name: "skep-tiny", blocks, context: 512, vocab: 4096, bytes: 3_912_448, available: true },
+    nodes: parts.map((range, index) => ({ id: id(`node ${index}`), pid: 4100 + index, blocks: range, alive: true, rtt_ms: 0.2, frames: 0 })),
+    last_answer: null,
+    active: 0,
+    can_unplug: true,
+  };
+  const pick = () => {
+    const holder = (start) => state.nodes.find((node) => node.alive && node.blocks[0] === start);
+    return [holder(0), holder(half)].filter(Boolean).map((node) => ({ node: node.id, blocks: node.blocks }));
+  };
+
+  async function complete(request, response, chat) {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const ask = JSON.parse(Buffer.concat(chunks).toString());
+    const route = pick();
+    if (route.length < 2) return json(response, 503, { error: { message: "no live node holds block 0", type: "server_error", param: null, code: "no_route", hint: "start a node that holds it" } });
+    if (JSON.stringify(ask).includes("too long")) {
+      return json(response, 400, { error: { message: "the prompt has 900 tokens and the context of this model holds 512", type: "invalid_request_error", param: "messages", code: null, hint: "shorten the prompt, or start a new chat" } });
+    }
+    const pieces = verse.match(/\s*\S+\s*?/g).slice(0, ask.max_tokens ?? 256);
+    const header = route.map((hop) => `${hop.node.slice(0, 10)}[${hop.blocks[0]}..${hop.blocks[1]}]`).join(",");
+    response.writeHead(200, { "content-type": "text/event-stream", "skep-route": header, "skep-timing": "prefill;dur=31.4" });
+    const send = (choice, more = {}) => response.write(`data: ${JSON.stringify({ id: "x", object: "chunk", choices: [{ index: 0, finish_reason: null, ...choice }], ...more })}\n\n`);
+    const part = (text) => (chat ? { delta: { content: text } } : { text });
+    const recoveries = [];
+    state.active += 1;
+    let gone = false;
+    response.on("close", () => (gone = true));
+    let hops = route;
+    for (let at = 0; at < pieces.length && !gone; at++) {
+      const lost = hops.filter((hop) => !state.nodes.find((node) => node.id === hop.node).alive);
+      if (lost.length > 0) {
+        await wait(400);
+        hops = pick();
+        recoveries.push({ at_token: at, lost: lost.map((hop) => hop.node), rung: "replay", stall_ms: 412.3 });
+      }
+      send(part(pieces[at]));
+      await wait(delay);
+    }
+    state.active -= 1;
+    if (gone) return;
+    const summary = {
+      finish: "stop", prompt_tokens: 12, completion_tokens: pieces.length,
+      hops: hops.map((hop, index) => ({ ...hop, frames: pieces.length + 1, hold_ms: (pieces.length + 1) * (8.1 + index * 2.3), rtt_ms: 0.31 + index * 0.1 })),
+      recoveries, first_token_ms: 31.4, total_ms: pieces.length * delay, lap_ms: delay,
+    };
+    state.last_answer = summary;
+    for (const hop of hops) state.nodes.find((node) => node.id === hop.node).frames += pieces.length;
+    send({ ...part(""), finish_reason: "stop" }, { skep: summary });
+    response.end(`data: ${JSON.stringify({ id: "x", choices: [], usage: { prompt_tokens: 12, completion_tokens: pieces.length } })}\n\ndata: [DONE]\n\n`);
+  }
+
+  function json(response, status, body) {
+    response.writeHead(status, { "content-type": "application/json" });
+    response.end(JSON.stringify(body));
+  }
+
+  async function file(path, response) {
+    const name = normalize(path === "/" ? "/index.html" : path);
+    try {
+      const bytes = await readFile(join(DIST, name));
+      response.writeHead(200, { "content-type": TYPES[extname(name)] ?? "application/octet-stream" });
+      response.end(bytes);
+    } catch {
+      json(response, 404, { error: { message: `there is no ${path}` } });
+    }
+  }
+
+  const server = createServer(async (request, response) => {
+    const path = new URL(request.url, "http://x").pathname;
+    if (path === "/v1/chat/completions") return complete(request, response, true);
+    if (path === "/v1/completions") return complete(request, response, false);
+    if (path === "/v1/models") return json(response, 200, { object: "list", data: [{ id: state.model.id, object: "model" }] });
+    if (path === "/skep/v1/network") return json(response, 200, state);
+    if (path === "/skep/v1/unplug") {
+      let body = "";
+      for await (const chunk of request) body += chunk;
+      const node = state.nodes.find((candidate) => candidate.id === JSON.parse(body).node);
+      if (node) node.alive = false;
+      return json(response, node ? 200 : 404, node ? {} : { error: { message: "no such node" } });
+    }
+    return file(path, response);
+  });
+  return { server, state };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const port = Number(process.argv[2] ?? 4680);
+  mock().server.listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}`));
+}
