@@ -5,9 +5,13 @@ mod error;
 mod gguf;
 mod half;
 mod identity;
+mod tokenizer;
+mod write;
 
 pub use config::{Expected, ModelConfig};
 pub use error::ModelError;
 pub use gguf::{Array, DType, Gguf, Metadata, Tensor, TensorData, TensorInfo, Value};
 pub use half::{f16_to_f32, f32_to_f16};
 pub use identity::model_id;
+pub use tokenizer::{Decoder, MAX_TEXT_BYTES, Tokenizer};
+pub use write::{encode_gguf, quantize_q8_0, write_gguf};
