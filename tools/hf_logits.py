@@ -30,6 +30,9 @@ def flax_model(folder):
     from transformers import FlaxLlamaForCausalLM
 
     model = FlaxLlamaForCausalLM.from_pretrained(folder, dtype="float32", local_files_only=True)
+    if model.config.tie_word_embeddings:
+        # The Flax class knows no tied head: it would leave a random one.
+        model.params["lm_head"]["kernel"] = model.params["model"]["embed_tokens"]["embedding"].T
 
     def logits(tokens):
         with jax.default_matmul_precision("float32"):

@@ -11,7 +11,7 @@ pub const EXP_LOWEST: f32 = -87.0;
 pub const EXP_HIGHEST: f32 = 88.0;
 
 pub(crate) const LOG2_E_F32: f32 = f32::from_bits(0x3fb8_aa3b);
-pub(crate) const LN2_HIGH: f32 = 0.693_359_375;
+pub(crate) const LN2_HIGH: f32 = f32::from_bits(0x3f31_8000);
 pub(crate) const LN2_LOW: f32 = f32::from_bits(0xb95e_8083);
 /// Coefficients of r^2, r^3, r^4, r^5, r^6.
 pub(crate) const EXP_POLYNOMIAL: [f32; 5] = [
