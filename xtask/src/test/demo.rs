@@ -1,0 +1,112 @@
+//! A real network of the release binary, for the end-to-end steps.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::shell::{self, Guard};
+
+/// From start to the first line; the bar is 60 s to the first token.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long its processes may take to end after the first was killed.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A running `skep demo`; killed when it goes out of scope.
+pub struct Demo {
+    process: Guard,
+    /// Address of the API, `http://127.0.0.1:PORT`.
+    pub api: String,
+    pub model: String,
+    /// The processes of its nodes.
+    pub nodes: Vec<u64>,
+}
+
+impl Demo {
+    /// Starts a network and waits until it can answer.
+    pub fn start(root: &Path) -> Result<Demo, String> {
+        let log = root.join("target/xtask-demo.log");
+        let errors = File::create(&log).map_err(|error| format!("cannot write {}: {error}", log.display()))?;
+        let mut command = shell::command(root.join("target/release/skep"), "demo --json --no-open --port 0", root);
+        let child = command.stdout(Stdio::piped()).stderr(errors).spawn();
+        let mut process = Guard(child.map_err(|error| format!("cannot start the demo: {error}"))?);
+        let stdout = process.0.stdout.take().ok_or("the demo has no standard output")?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            // The pipe is read to its end, or the demo could block on a full one.
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let line = lines.recv_timeout(READY_WITHIN).map_err(|_| {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            format!("the demo printed no line within {} s; it said:\n{said}", READY_WITHIN.as_secs())
+        })?;
+        let (api, model, nodes) = ready_line(&line)?;
+        println!("demo: {api} with {} nodes", nodes.len());
+        Ok(Demo { process, api, model, nodes })
+    }
+
+    /// `kill -9` of the parent: no process of the demo may stay behind.
+    pub fn kill_and_look(self) -> Result<(), String> {
+        let Demo { process, nodes, .. } = self;
+        if let Some(dead) = nodes.iter().find(|pid| !is_alive(**pid)) {
+            return Err(format!("process {dead} of the demo was not there to begin with"));
+        }
+        drop(process);
+        let start = Instant::now();
+        loop {
+            let left: Vec<&u64> = nodes.iter().filter(|pid| is_alive(**pid)).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if start.elapsed() > GONE_WITHIN {
+                return Err(format!("processes {left:?} outlived the demo by {} s", GONE_WITHIN.as_secs()));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Whether a process runs; one that has ended but was not waited for does not.
+fn is_alive(pid: u64) -> bool {
+    let state = shell::output("ps", &format!("-o stat= -p {pid}"));
+    state.is_some_and(|state| !state.is_empty() && !state.starts_with('Z'))
+}
+
+/// `{"api":"http://127.0.0.1:P","model":"ID","nodes":[{"pid":1,"id":"…","blocks":[a,b]},…]}`
+fn ready_line(line: &str) -> Result<(String, String, Vec<u64>), String> {
+    let wrong = |what: &str| format!("the demo's first line has no {what}: {line}");
+    let value: Value =
+        serde_json::from_str(line).map_err(|error| format!("{error} in the demo's first line: {line}"))?;
+    let text = |name: &str| value[name].as_str().map(str::to_owned).ok_or_else(|| wrong(name));
+    let nodes = value["nodes"].as_array().filter(|nodes| !nodes.is_empty()).ok_or_else(|| wrong("nodes"))?;
+    let pids = nodes.iter().map(|node| node["pid"].as_u64().ok_or_else(|| wrong("pid")));
+    Ok((text("api")?, text("model")?, pids.collect::<Result<_, _>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_is_read_or_refused() {
+        let good = r#"{"api":"http://127.0.0.1:9","model":"ab","nodes":[{"pid":7,"id":"x","blocks":[0,2]}]}"#;
+        assert_eq!(ready_line(good).unwrap(), ("http://127.0.0.1:9".into(), "ab".into(), vec![7]));
+        for (from, to) in [("\"api\"", "\"x\""), ("[{\"pid\":7,\"id\":\"x\",\"blocks\":[0,2]}]", "[]"), ("7", "null")] {
+            assert!(ready_line(&good.replace(from, to)).is_err(), "{to}");
+        }
+        assert!(ready_line("Skep is ready").is_err());
+    }
+
+    #[test]
+    fn this_process_is_alive() {
+        assert!(is_alive(u64::from(std::process::id())));
+        assert!(!is_alive(u64::from(u32::MAX)));
+    }
+}

@@ -1,0 +1,172 @@
+//! The steps, in order: cheap ones first, the longest before the end-to-end ones that need the release build.
+
+use super::Step;
+use super::demo::Demo;
+use super::kit::{self, Kit, or_skip};
+use super::summary::{self, Outcome};
+use crate::{page, rules, shell};
+
+/// Where the official clients' scripts are; each is run as `SCRIPT API_ADDRESS MODEL_ID`.
+const CLIENTS: &str = "crates/skep-api/tests/clients";
+
+/// Every step, in the order in which they run. To add one, add a row and its function.
+pub const STEPS: &[Step] = &[
+    Step { name: "fmt", says: "formatting", quick: true, run: fmt },
+    Step { name: "clippy", says: "lints of all targets, warnings denied", quick: true, run: clippy },
+    Step { name: "rules", says: "the house rules", quick: true, run: |_| Outcome::of(rules::command()) },
+    Step { name: "python", says: "Python environment in target/venv", quick: false, run: python },
+    Step { name: "npm", says: "npm packages in target/npm", quick: false, run: npm },
+    Step { name: "workspace", says: "unit and integration tests", quick: true, run: workspace },
+    Step { name: "doc", says: "examples in the documentation", quick: true, run: doc },
+    Step { name: "page-build", says: "the committed page is what its sources build", quick: false, run: page_build },
+    Step { name: "page-test", says: "the page's own tests", quick: false, run: page_test },
+    Step { name: "release", says: "the binary that people run", quick: false, run: release },
+    Step { name: "openai", says: "the official Python client", quick: false, run: openai },
+    Step { name: "langchain", says: "langchain-openai", quick: false, run: langchain },
+    Step { name: "ai-sdk", says: "npm ai with @ai-sdk/openai-compatible", quick: false, run: ai_sdk },
+    Step { name: "browser", says: "the page in a headless Chromium", quick: false, run: browser },
+    Step { name: "leftovers", says: "no process outlives a killed demo", quick: false, run: leftovers },
+];
+
+fn fmt(kit: &mut Kit) -> Outcome {
+    Outcome::of(shell::run(&mut kit.cargo("fmt --all --check")))
+}
+
+fn clippy(kit: &mut Kit) -> Outcome {
+    Outcome::of(shell::run(&mut kit.cargo("clippy --workspace --all-targets --locked -- -D warnings")))
+}
+
+fn python(kit: &mut Kit) -> Outcome {
+    or_skip(kit.python(), |_| Outcome::of(Ok(())))
+}
+
+fn npm(kit: &mut Kit) -> Outcome {
+    or_skip(kit.node_modules(), |_| Outcome::of(Ok(())))
+}
+
+fn workspace(kit: &mut Kit) -> Outcome {
+    let nextest = shell::which(&["cargo-nextest"]).is_some();
+    let arguments = if nextest {
+        "nextest run --workspace --locked --no-fail-fast"
+    } else {
+        println!("cargo-nextest is not installed; cargo test does the same, more slowly");
+        "test --workspace --locked --no-fail-fast --lib --bins --tests"
+    };
+    let (lines, result) = shell::run_keeping(&mut kit.cargo(arguments), summary::states_counts);
+    Outcome::counted(summary::add_up(&lines), result)
+}
+
+fn doc(kit: &mut Kit) -> Outcome {
+    Outcome::of(shell::run(&mut kit.cargo("test --workspace --locked --doc --quiet")))
+}
+
+fn has_page(kit: &Kit) -> bool {
+    kit.root.join(page::FOLDER).join("package.json").exists()
+}
+
+fn page_build(kit: &mut Kit) -> Outcome {
+    if !has_page(kit) {
+        return Outcome::Absent(page::FOLDER.to_owned());
+    }
+    or_skip(kit.page(), |_| Outcome::of(page::compare()))
+}
+
+fn page_test(kit: &mut Kit) -> Outcome {
+    if !has_page(kit) {
+        return Outcome::Absent(page::FOLDER.to_owned());
+    }
+    or_skip(kit.page(), |copy| {
+        let check = shell::run(&mut shell::command("npm", "run check", &copy));
+        Outcome::of(check.and_then(|()| shell::run(&mut shell::command("npm", "test", &copy))))
+    })
+}
+
+fn release(kit: &mut Kit) -> Outcome {
+    Outcome::of(build_release(kit))
+}
+
+/// Cargo itself knows whether there is anything to do, so every step that needs the binary asks for it.
+fn build_release(kit: &Kit) -> Result<(), String> {
+    shell::run(&mut kit.cargo("build --release --locked --package skep"))
+}
+
+fn openai(kit: &mut Kit) -> Outcome {
+    python_client(kit, "openai_client.py")
+}
+
+fn langchain(kit: &mut Kit) -> Outcome {
+    python_client(kit, "langchain_client.py")
+}
+
+fn python_client(kit: &mut Kit, script: &str) -> Outcome {
+    let path = kit.root.join(CLIENTS).join(script);
+    if !path.exists() {
+        return Outcome::Absent(format!("{CLIENTS}/{script}"));
+    }
+    or_skip(kit.python(), |python| {
+        Outcome::of(with_demo(kit, |demo| {
+            let mut command = shell::command(&python, "", &kit.root);
+            command.arg(&path).args([&demo.api, &demo.model]);
+            shell::run(kit.lend(&mut command))
+        }))
+    })
+}
+
+/// The script is run from a copy under `target/npm`, because that is where Node looks for a module's imports.
+fn ai_sdk(kit: &mut Kit) -> Outcome {
+    let script = "ai_sdk.mjs";
+    let path = kit.root.join(CLIENTS).join(script);
+    if !path.exists() {
+        return Outcome::Absent(format!("{CLIENTS}/{script}"));
+    }
+    or_skip(kit.node_modules(), |modules| {
+        let copy = modules.with_file_name(script);
+        let copied = std::fs::copy(&path, &copy).map_err(|error| format!("cannot copy {script}: {error}"));
+        let run = |demo: &Demo| {
+            let mut command = shell::command("node", "", &kit.root);
+            command.arg(&copy).args([&demo.api, &demo.model]);
+            shell::run(kit.lend(&mut command))
+        };
+        Outcome::of(copied.and_then(|_| with_demo(kit, run)))
+    })
+}
+
+fn browser(kit: &mut Kit) -> Outcome {
+    let script = "test/browser.mjs";
+    if !kit.root.join(page::FOLDER).join(script).exists() {
+        return Outcome::Absent(format!("{}/{script}", page::FOLDER));
+    }
+    let chromium = match kit::browser() {
+        Ok(chromium) => chromium,
+        Err(reason) => return Outcome::Skipped(reason),
+    };
+    or_skip(kit.page().and_then(|copy| kit.node_modules().map(|_| copy)), |copy| {
+        Outcome::of(with_demo(kit, |demo| {
+            let mut command = shell::command("node", script, &copy);
+            command.arg(&demo.api).arg(&chromium);
+            shell::run(kit.lend(&mut command))
+        }))
+    })
+}
+
+fn leftovers(kit: &mut Kit) -> Outcome {
+    match release_has_demo(kit) {
+        Ok(true) => Outcome::of(Demo::start(&kit.root).and_then(Demo::kill_and_look)),
+        Ok(false) => Outcome::Absent("skep demo".into()),
+        Err(error) => Outcome::of(Err(error)),
+    }
+}
+
+/// The binary's first versions have no commands.
+fn release_has_demo(kit: &Kit) -> Result<bool, String> {
+    build_release(kit)?;
+    let help = shell::output(kit.root.join("target/release/skep"), "--help").unwrap_or_default();
+    Ok(help.split_whitespace().any(|word| word == "demo"))
+}
+
+/// Runs something against a network of its own, which ends with it.
+fn with_demo(kit: &Kit, check: impl FnOnce(&Demo) -> Result<(), String>) -> Result<(), String> {
+    build_release(kit)?;
+    let demo = Demo::start(&kit.root)?;
+    check(&demo)
+}
