@@ -29,7 +29,8 @@ async function tour(name, options) {
   await page.waitForTimeout(900);
   await shot("2-streaming");
   if (await id("unplug").first().isVisible().catch(() => false)) {
-    await id("unplug").first().click();
+    const node = await id("route-hop").first().getAttribute("data-node");
+    await page.locator(`[data-testid=unplug][data-node="${node}"]`).click();
     await shot("3-plug");
     await id("unplug-confirm").click();
   } else state.nodes[0].alive = false;
@@ -42,7 +43,8 @@ async function tour(name, options) {
   await id("view-network").click();
   await page.waitForTimeout(400);
   await shot("6-network");
-  await page.screenshot({ path: join(folder, `${name}-6b-network-low.png`), ...(await page.locator("main").evaluate((main) => main.scrollTo(0, 9999)), {}) });
+  await page.locator("main").evaluate((main) => main.scrollTo(0, main.scrollHeight));
+  await shot("6b-network-low");
   await id("view-api").click();
   await page.waitForTimeout(300);
   await shot("7-api");

@@ -58,7 +58,7 @@ export const ROW = 50;
 export const HEAD = 66;
 const GATEWAY_BOTTOM = 34;
 const LANE = 22;
-const WIDEST_COLUMN = 46;
+const WIDEST_COLUMN = 44;
 const CORNER = 8;
 
 /** Nodes in an order that a death does not change: by first block, then by id; those without blocks last. */
@@ -98,7 +98,7 @@ export function layout(
 ): Layout {
   const room = Math.max(40, width - label - side - 2 * LANE);
   const column = Math.min(WIDEST_COLUMN, room / Math.max(1, blocks));
-  const radius = column >= 15 ? Math.min(column / 2 - 1.5, 19) : 0;
+  const radius = column >= 15 ? Math.min(column / Math.sqrt(3) - 2, 21) : 0;
   const left = label + LANE;
   const right = left + column * blocks;
   const middle = (block: number) => left + (block + 0.5) * column;

@@ -2,9 +2,10 @@
 
 import type { Blocks, Hop } from "./types";
 
-/** The first four and last two digits of an id, enough to tell the nodes of one network apart. */
+/** The first four and last two digits of an id, enough to tell the nodes of one network apart; the last are unknown in a header. */
 export function shortId(id: string): string {
-  return id.length > 8 ? `${id.slice(0, 4)}…${id.slice(-2)}` : id;
+  if (id.length <= 8) return id;
+  return `${id.slice(0, 4)}…${id.length === 64 ? id.slice(-2) : ""}`;
 }
 
 /** `[a..b]` for people. */

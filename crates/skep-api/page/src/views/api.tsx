@@ -152,9 +152,9 @@ function Endpoints({ origin }: { origin: string }) {
     <section class="card" aria-labelledby="api-title">
       <h1 id="api-title">The API</h1>
       <p class="lead">
-        Programs that speak the OpenAI protocol work with this node as it is. Their base address is{" "}
+        Programs that speak the OpenAI protocol work with this node as it is. No key is needed, so give any; the base address is{" "}
         <code data-testid="base-url">{origin}/v1</code>
-        <CopyButton text={`${origin}/v1`} what="the base address" />; no key is needed, so give any.
+        <CopyButton text={`${origin}/v1`} what="the base address" />
       </p>
       <div class="scroll">
         <table class="endpoints">

@@ -46,7 +46,7 @@ function History({ desk, state, onPick }: { desk: Desk; state: DeskState; onPick
 const IDEAS: Record<Mode, { lead: string; ideas: string[] }> = {
   chat: {
     lead: "No single machine here holds the model that answers. Ask it something.",
-    ideas: ["Who are you, and where do you run?", "Tell me a story about a bee.", "Write a short poem about straw."],
+    ideas: ["Tell me a story about a bee.", "What news from the king?", "Write a short poem about straw."],
   },
   text: {
     lead: "Begin a text, and the model goes on with it, word for word from where you stopped.",
@@ -97,7 +97,7 @@ function Conversation({ desk, state, onSettings }: { desk: Desk; state: DeskStat
   return (
     <>
       <div
-        class={`messages ${chat.mode}`}
+        class={`messages in-${chat.mode}`}
         role="log"
         aria-label="Conversation"
         aria-live="polite"

@@ -99,12 +99,13 @@ export function Composer({ desk, state, draft, setDraft, onSettings }: Props) {
           <button type="button" class="round" aria-label="Settings" title="Settings" onClick={onSettings} data-testid="settings-open">
             <SlidersIcon />
           </button>
+          {/* Keys keep the two apart: were one turned into the other, the click that stops would also send. */}
           {writing ? (
-            <button type="button" class="round main" aria-label="Stop" title="Stop" onClick={() => desk.stop()} data-testid="stop">
+            <button key="stop" type="button" class="round main" aria-label="Stop" title="Stop" onClick={() => desk.stop()} data-testid="stop">
               <StopIcon />
             </button>
           ) : (
-            <button type="submit" class="round main" aria-label="Send" title="Send" aria-disabled={!ready} data-testid="send">
+            <button key="send" type="submit" class="round main" aria-label="Send" title="Send" aria-disabled={!ready} data-testid="send">
               <SendIcon />
             </button>
           )}

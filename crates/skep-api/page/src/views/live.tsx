@@ -4,6 +4,7 @@ import { useMemo } from "preact/hooks";
 import { shownHops } from "../lib/picture";
 import type { Hop, NetworkView, Recovery } from "../lib/types";
 import type { Desk } from "../store/desk";
+import { lookNow } from "../store/network";
 import { Store, useStore } from "../store/store";
 import { Picture } from "./picture";
 
@@ -12,8 +13,12 @@ export const underWay = new Store<Hop[] | null>(null);
 
 /** Follows the desk, for as long as the page lives. */
 export function followDesk(desk: Desk): void {
+  let wrote = false;
   desk.state.watch(() => {
     const { writing, chat } = desk.state.value;
+    // An answer that just ended is the last answer that the network tells of: it need not wait for the next look.
+    if (wrote && !writing) void lookNow();
+    wrote = writing;
     const last = chat.turns.at(-1);
     underWay.set(writing && last?.role === "assistant" && !last.summary ? (last.route ?? null) : null);
   });

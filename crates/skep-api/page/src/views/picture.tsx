@@ -133,27 +133,21 @@ function Head({ shape, blocks, gateway, compact }: { shape: Layout; blocks: numb
   );
 }
 
-function Side({ node, hops, recoveries, compact, canUnplug }: {
-  node: NodeView;
-  hops: ShownHop[];
-  recoveries: Recovery[];
-  compact: boolean;
-  canUnplug: boolean;
-}) {
+/** What the last answer had to do with a node: its time, or its loss. */
+function Share({ node, hops, recoveries, compact }: { node: NodeView; hops: ShownHop[]; recoveries: Recovery[]; compact: boolean }) {
   const loss = recoveries.find((recovery) => recovery.lost.includes(node.id));
   const ms = hops.reduce<number | null>((sum, hop) => (hop.ms === null ? sum : (sum ?? 0) + hop.ms), null);
+  if (loss) {
+    return (
+      <span class="row-loss" title={`Lost at token ${loss.at_token} of the last answer`} data-testid="lost-node" data-node={node.id}>
+        <BoltIcon /> {compact ? loss.at_token : `lost at token ${loss.at_token}`}
+      </span>
+    );
+  }
+  if (ms === null) return null;
   return (
-    <span class="row-side">
-      {loss ? (
-        <span class="row-loss" title="Lost in the middle of the last answer" data-testid="lost-node" data-node={node.id}>
-          <BoltIcon /> {compact ? `at ${loss.at_token}` : `lost at token ${loss.at_token}`}
-        </span>
-      ) : ms !== null ? (
-        <span class="row-ms" title="Mean time that one frame spent in this node">
-          {msText(ms)}
-        </span>
-      ) : null}
-      {canUnplug && node.alive && <PlugButton node={node} compact={compact} />}
+    <span class="row-ms" title="Mean time that one frame spent in this node" data-testid="hop-time" data-node={node.id}>
+      {msText(ms)}
     </span>
   );
 }
@@ -167,9 +161,9 @@ export function Picture({ view, route, recoveries, flowing, compact = false }: P
   const { box, width } = useWidth();
   const narrow = compact || width < 620;
   const blocks = view.model.blocks;
-  const side = narrow ? (view.can_unplug ? 92 : 56) : 230;
+  const side = narrow ? (view.can_unplug ? 34 : 6) : 230;
   const shape = useMemo(
-    () => layout(view.nodes, blocks, route, Math.max(260, width), narrow ? 62 : 150, side),
+    () => layout(view.nodes, blocks, route, Math.max(260, width), narrow ? 52 : 150, side),
     [view, route, width, narrow, side],
   );
   return (
@@ -182,7 +176,11 @@ export function Picture({ view, route, recoveries, flowing, compact = false }: P
             <Way shape={shape} compact={narrow} />
           </svg>
           <ul class="rows" style={{ paddingTop: `${HEAD}px` }} aria-label="Nodes">
-            {shape.rows.map(({ node }, index) => (
+            {shape.rows.map(({ node }, index) => {
+              const hops = shape.hops.filter((line) => line.row === index).map((line) => line.hop);
+              const lost = recoveries.some((recovery) => recovery.lost.includes(node.id));
+              const share = <Share node={node} hops={hops} recoveries={recoveries} compact={narrow} />;
+              return (
               <li
                 key={node.id}
                 class={node.alive ? "row" : "row gone"}
@@ -199,18 +197,17 @@ export function Picture({ view, route, recoveries, flowing, compact = false }: P
                     {narrow ? node.id.slice(0, 4) : shortId(node.id)}
                   </b>
                   <small aria-hidden="true">
-                    {!node.alive ? "gone" : narrow ? "" : node.blocks ? `blocks ${blocksText(node.blocks)}` : "no blocks"}
+                    {!node.alive ? (narrow && lost ? null : "gone") : narrow ? null : node.blocks ? `blocks ${blocksText(node.blocks)}` : "no blocks"}
                   </small>
+                  {narrow && share}
                 </span>
-                <Side
-                  node={node}
-                  hops={shape.hops.filter((line) => line.row === index).map((line) => line.hop)}
-                  recoveries={recoveries}
-                  compact={narrow}
-                  canUnplug={view.can_unplug}
-                />
+                <span class="row-side">
+                  {!narrow && share}
+                  {view.can_unplug && node.alive && <PlugButton node={node} compact={narrow} />}
+                </span>
               </li>
-            ))}
+              );
+            })}
           </ul>
         </>
       )}

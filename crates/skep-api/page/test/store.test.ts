@@ -1,0 +1,225 @@
+import { expect, test } from "vitest";
+import { SkepError, type Ask, type Listener } from "../src/lib/client";
+import type { Summary } from "../src/lib/types";
+import { KEY, MAX_CHATS, loadChats, messagesOf, readChat, saveChat, titleOf, type Chat, type Shelf, type Turn } from "../src/store/chats";
+import { Desk } from "../src/store/desk";
+import { DEFAULTS, fit, loadSettings, optionsOf, saveSettings } from "../src/store/settings";
+
+/** A shelf that holds at most `room` characters. */
+class Box implements Shelf {
+  readonly kept = new Map<string, string>();
+  constructor(readonly room = Infinity) {}
+  get length() {
+    return this.kept.size;
+  }
+  key = (index: number) => [...this.kept.keys()][index] ?? null;
+  getItem = (key: string) => this.kept.get(key) ?? null;
+  removeItem = (key: string) => void this.kept.delete(key);
+  setItem = (key: string, value: string) => {
+    const others = [...this.kept].reduce((sum, [name, text]) => sum + (name === key ? 0 : text.length), 0);
+    if (others + value.length > this.room) throw new Error("QuotaExceededError");
+    this.kept.set(key, value);
+  };
+}
+
+const chat = (id: string, updated: number, text = "hello"): Chat => ({ id, mode: "chat", updated, turns: [{ role: "user", text }] });
+const SUMMARY: Summary = {
+  finish: "stop", prompt_tokens: 1, completion_tokens: 2, hops: [], recoveries: [], first_token_ms: 1, total_ms: 2, lap_ms: 1,
+};
+
+test("chats come back as they were kept, the newest first", () => {
+  const box = new Box();
+  saveChat(box, chat("a", 1));
+  saveChat(box, chat("b", 2));
+  expect(loadChats(box)).toEqual([chat("b", 2), chat("a", 1)]);
+});
+
+test("the chats that rested longest go when there are too many", () => {
+  const box = new Box();
+  for (let at = 0; at < MAX_CHATS + 5; at++) saveChat(box, chat(`c${at}`, at));
+  const kept = loadChats(box);
+  expect(kept).toHaveLength(MAX_CHATS);
+  expect(kept.at(-1)?.id).toBe("c5");
+});
+
+test("a full browser lets go of old chats, and says when even that does not help", () => {
+  const box = new Box(250);
+  expect(saveChat(box, chat("a", 1))).toBe(true);
+  expect(saveChat(box, chat("b", 2))).toBe(true);
+  expect(saveChat(box, chat("c", 3, "x".repeat(100)))).toBe(true);
+  expect(loadChats(box).map((kept) => kept.id)).toEqual(["c", "b"]);
+  expect(saveChat(box, chat("d", 4, "x".repeat(300)))).toBe(false);
+});
+
+test("what is not a chat is left alone and does not stop the others", () => {
+  const box = new Box();
+  for (const text of ["", "{", "null", "[]", '{"id":"x"}', '{"id":"x","mode":"chat","updated":1,"turns":[{"role":"bee","text":"z"}]}']) {
+    expect(readChat(text), text).toBeNull();
+  }
+  box.setItem(`${KEY}bad`, "{");
+  saveChat(box, chat("a", 1));
+  expect(loadChats(box)).toEqual([chat("a", 1)]);
+  expect(box.getItem(`${KEY}bad`)).toBe("{");
+});
+
+test("titles are the first words, cut to one short line", () => {
+  expect(titleOf(chat("a", 1, "  two\n words "))).toBe("two words");
+  expect(titleOf(chat("a", 1, "x".repeat(100)))).toHaveLength(60);
+  expect(titleOf({ ...chat("a", 1), turns: [] })).toBe("New chat");
+});
+
+test("questions without an answer are not sent again, but the last one is", () => {
+  const turns: Turn[] = [
+    { role: "user", text: "1" },
+    { role: "assistant", text: "one" },
+    { role: "user", text: "2" },
+    { role: "assistant", text: "", state: "failed" },
+    { role: "user", text: "3" },
+  ];
+  expect(messagesOf(turns).map((message) => message.content)).toEqual(["1", "one", "3"]);
+  expect(messagesOf(turns.slice(0, 4)).map((message) => message.content)).toEqual(["1", "one", "2"]);
+});
+
+test("settings survive, and foreign values are fitted or replaced", () => {
+  const box = new Box();
+  expect(loadSettings(box)).toEqual(DEFAULTS);
+  saveSettings(box, { temperature: 0, top_p: 1, max_tokens: null, seed: 7 });
+  expect(loadSettings(box)).toEqual({ temperature: 0, top_p: 1, max_tokens: null, seed: 7 });
+  box.setItem("skep.settings", '{"temperature":99,"top_p":"x","max_tokens":2.6,"seed":-3}');
+  expect(loadSettings(box)).toEqual({ temperature: 2, top_p: DEFAULTS.top_p, max_tokens: 3, seed: 0 });
+  expect(fit("seed", Number.NaN)).toBeNull();
+  expect(optionsOf({ ...DEFAULTS, max_tokens: null })).toEqual({ temperature: DEFAULTS.temperature, top_p: DEFAULTS.top_p });
+});
+
+/** A desk whose stream and frames are driven by hand. */
+function bench(box = new Box()) {
+  const frames: (() => void)[] = [];
+  const asks: Ask[] = [];
+  let hear: Listener | null = null;
+  let settle: { resolve(): void; reject(error: unknown): void } | null = null;
+  let next = 0;
+  const desk = new Desk({
+    shelf: box,
+    now: () => ++next,
+    newId: () => `id${++next}`,
+    nextFrame: (callback) => frames.push(callback),
+    stream: (ask, listener, signal) => {
+      asks.push(ask);
+      hear = listener;
+      return new Promise<void>((resolve, reject) => {
+        settle = { resolve, reject };
+        signal.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
+      });
+    },
+  });
+  const last = () => desk.state.value.chat.turns.at(-1) as Turn;
+  const listener = () => hear as unknown as Listener;
+  const end = () => settle as unknown as { resolve(): void; reject(error: unknown): void };
+  const frame = () => frames.splice(0).forEach((callback) => callback());
+  return { box, desk, asks, frames, frame, last, listener, end };
+}
+
+test("text is shown once per frame, and all of it at the end", async () => {
+  const { box, desk, asks, frames, frame, last, listener, end } = bench();
+  const sent = desk.send("hi");
+  listener().onStart([{ node: "3f", blocks: [0, 1] }], []);
+  listener().onText("a");
+  listener().onText("b");
+  expect([last().text, frames.length]).toEqual(["", 1]);
+  frame();
+  expect(last().text).toBe("ab");
+  listener().onText("c");
+  listener().onSummary(SUMMARY);
+  end().resolve();
+  await sent;
+  expect(last()).toMatchObject({ text: "abc", state: "done", summary: SUMMARY, route: [{ node: "3f" }] });
+  expect(desk.state.value.writing).toBe(false);
+  expect(loadChats(box)[0]?.turns.at(-1)?.text).toBe("abc");
+  expect(asks[0]).toMatchObject({ path: "/v1/chat/completions", body: { messages: [{ role: "user", content: "hi" }], temperature: 0.8 } });
+});
+
+test("stop keeps what has come, at once, and what comes later is ignored", async () => {
+  const { desk, last, listener } = bench();
+  const sent = desk.send("hi");
+  listener().onText("half");
+  desk.stop();
+  expect(last()).toMatchObject({ text: "half", state: "stopped" });
+  expect(desk.state.value.writing).toBe(false);
+  listener().onText(" more");
+  await sent;
+  expect(last()).toMatchObject({ text: "half", state: "stopped" });
+});
+
+test("a new answer does not hear the end of the one that was stopped", async () => {
+  const { box, desk, frame, last, listener } = bench();
+  const first = desk.send("one");
+  const old = listener();
+  old.onText("old");
+  desk.newChat();
+  void desk.send("two");
+  old.onText("stale");
+  listener().onText("new");
+  await first;
+  frame();
+  expect(last()).toMatchObject({ text: "new", state: "writing" });
+  expect(loadChats(box).map((kept) => kept.turns.at(-1)?.text).sort()).toEqual(["", "old"]);
+});
+
+test("a failure keeps what came, tells its sentence, and can be tried again", async () => {
+  const { desk, asks, last, listener, end } = bench();
+  const sent = desk.send("hi");
+  listener().onText("par");
+  end().reject(new SkepError({ message: "No live node holds block 3.", hint: "Start one." }));
+  await sent;
+  expect(last()).toMatchObject({ text: "par", state: "failed", trouble: { hint: "Start one." } });
+  void desk.retry();
+  expect(asks[1]).toEqual(asks[0]);
+  expect(desk.state.value.chat.turns).toHaveLength(2);
+});
+
+test("one answer at a time, and nothing is sent for nothing", () => {
+  const { desk, asks } = bench();
+  void desk.send("  ");
+  expect(asks).toHaveLength(0);
+  void desk.send("hi");
+  void desk.send("again");
+  expect(asks).toHaveLength(1);
+});
+
+test("a document is sent as one text, and an empty line asks to go on", async () => {
+  const { desk, asks, listener, end } = bench();
+  desk.setMode("text");
+  void desk.send("");
+  expect(asks).toHaveLength(0);
+  const first = desk.send("ROMEO:\n");
+  listener().onText("But soft");
+  end().resolve();
+  await first;
+  void desk.send("");
+  expect(asks.map((ask) => [ask.path, ask.body.prompt])).toEqual([
+    ["/v1/completions", "ROMEO:\n"],
+    ["/v1/completions", "ROMEO:\nBut soft"],
+  ]);
+});
+
+test("an answer that the page was closed on is read back as stopped", () => {
+  const { box, desk, listener } = bench();
+  void desk.send("hi");
+  listener().onText("half");
+  desk.rest();
+  expect(bench(box).desk.state.value.history[0]?.turns.at(-1)).toMatchObject({ text: "half", state: "stopped" });
+});
+
+test("a mode belongs to a chat: changing it leaves a begun chat and begins another", () => {
+  const { desk } = bench();
+  const first = desk.state.value.chat.id;
+  desk.setMode("text");
+  expect(desk.state.value.chat).toMatchObject({ id: first, mode: "text" });
+  void desk.send("a");
+  desk.setMode("chat");
+  expect(desk.state.value.chat.id).not.toBe(first);
+  desk.open(first);
+  expect(desk.state.value.chat).toMatchObject({ id: first, mode: "text" });
+  desk.remove(first);
+  expect(desk.state.value.history).toEqual([]);
+});
