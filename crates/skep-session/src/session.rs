@@ -1,0 +1,356 @@
+//! The coordinator of one request, at the gateway.
+//!
+//! # Rules
+//! The gateway owns the tokens. A token is drawn from the candidates after the last position with the request's seed and that
+//! position, so it does not matter which machines gave the candidates, nor how often.
+//!
+//! 1. **Open.** The chain comes from the planner. All stages are opened at once, each with its next hop, the last with the gateway.
+//!    When all have answered, the tokens so far are sent in chunks; only the last chunk asks for candidates. Then one token per lap.
+//! 2. **Exactly once.** The candidates of the awaited position are taken once, from any machine that is or was the last of this
+//!    session's chain and is not known for bad ones, in any epoch. All others are ignored. A *step* is the positions sent for one
+//!    draw: the whole prefill, or one token. Everything below the first position of the step in flight has passed every settled stage.
+//! 3. **Suspects.** A machine is a suspect from its first loss, refusal, fault, missed deadline or list of bad candidates. A loss that
+//!    is reported for a machine outside the chain only makes it a suspect. Faults of older epochs are ignored, except for lost next
+//!    hops, and those count only if reporter and lost machine are neighbours in the chain of now.
+//! 4. **Rung b, replay.** Stages that are suspects or not yet settled are holes. For each hole the planner looks for other machines; the
+//!    epoch grows by one; when all replacements are open, each settled stage before a hole is redirected to its new next hop with
+//!    `replay_from` 0 and `forward_from` = first position of the step, and the gateway sends the tokens of the step again (all tokens
+//!    if the hole is at the front). A replacement is settled by the first candidates of its epoch for a position that was sent after
+//!    its repair, since they passed the whole chain in order.
+//! 5. **Rung c, prefill.** If no stage is settled, or the holes cannot be filled: everything is closed, and a new session with a new
+//!    id prefills all tokens so far over a new chain.
+//! 6. **Suspects are machines too.** They are avoided while any other machine holds the block, and used again when none does and the newest
+//!    offers still list them, those with the fewest offences first, and only after a pause that doubles with every offence: a false
+//!    alarm must not fail a request, and a dead machine must not be asked in a tight loop.
+//! 7. **Nobody holds a block.** The session waits for new offers, at most [`Limits::route_wait`].
+//! 8. **Every end closes** every stage that was ever opened and not yet closed: the end of the answer, a cancel, a stop, a failure.
+//!
+//! # The shell
+//! The machine around a session carries out effects in order, keeps control messages to one node in order, keeps the frames of one hop in
+//! order, reports [`Input::Lost`] when a node, a control stream or the stream to the first stage fails, and sends [`Input::Offers`]
+//! whenever the list of living members changes. Only the newest [`Effect::WakeAt`] counts; a [`Input::Wake`] too many does no harm.
+
+mod candidates;
+mod drive;
+mod plan;
+mod recover;
+mod report;
+
+use crate::sampler::Sampler;
+use plan::{Health, Link};
+use skep_plan::Offer;
+use skep_types::{
+    ModelId, NodeId,
+    wire::{Control, ControlReply, Frame, Peer, SessionId},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use thiserror::Error;
+
+pub use report::{Finish, HopTotals, RecoveryReport, Report, Rung};
+
+/// How long a session waits, and how often it tries again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long all stages together may take to open.
+    pub open_timeout: Duration,
+    /// How long one lap of one token may take. A step of `n` rows may take this long once more for every 256 rows.
+    pub step_timeout: Duration,
+    /// How long to wait for a node that holds a block which nobody holds now.
+    pub route_wait: Duration,
+    /// Changes of route in one answer before it is given up.
+    pub max_recoveries: u32,
+}
+
+impl Default for Limits {
+    /// 2 s to open, 5 s a step, 3 s for a node to return, 16 changes of route.
+    fn default() -> Self {
+        Self {
+            open_timeout: Duration::from_secs(2),
+            step_timeout: Duration::from_secs(5),
+            route_wait: Duration::from_secs(3),
+            max_recoveries: 16,
+        }
+    }
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct SessionConfig {
+    /// The model.
+    pub model: ModelId,
+    /// Its number of blocks.
+    pub n_blocks: u32,
+    /// Size of its vocabulary.
+    pub vocab: u32,
+    /// Values per hidden row.
+    pub d_model: u32,
+    /// The machine that runs the session; the last stage sends to it.
+    pub gateway: Peer,
+    /// The tokens to continue, at least one.
+    pub prompt: Vec<u32>,
+    /// Most tokens to draw, at least one. Prompt and drawn tokens must fit the model's context; the caller sees to that.
+    pub max_new: u32,
+    /// Tokens that end the answer; they are not part of it.
+    pub end_tokens: Vec<u32>,
+    /// How tokens are drawn.
+    pub sampler: Box<dyn Sampler>,
+    /// Most rows per prefill frame; 0 means as many as a frame can carry.
+    pub prefill_chunk: u32,
+    /// Secret random bytes from which session ids are derived.
+    pub id_seed: [u8; 32],
+    /// Deadlines and bounds.
+    pub limits: Limits,
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Begin, with the living members of now.
+    Start {
+        /// Who holds what.
+        offers: Vec<Offer>,
+    },
+    /// The living members of now.
+    Offers(Vec<Offer>),
+    /// A stage answered on its control stream.
+    Reply {
+        /// The stage's node.
+        from: NodeId,
+        /// What it said.
+        reply: ControlReply,
+    },
+    /// A frame came to the gateway.
+    Candidates {
+        /// The sender.
+        from: NodeId,
+        /// The session of its stream.
+        session: SessionId,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A node is down, or its control stream or the data stream to it failed.
+    Lost {
+        /// The node.
+        node: NodeId,
+    },
+    /// The time of the newest [`Effect::WakeAt`] has come.
+    Wake,
+    /// Nobody waits for the answer any more.
+    Cancel,
+    /// The text contains a stop text: the answer is complete.
+    Stop,
+}
+
+/// What the shell is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send a control message; the first to a node opens its control stream.
+    Control {
+        /// To whom.
+        to: Peer,
+        /// What.
+        message: Control,
+    },
+    /// Send a frame to the first stage.
+    Send {
+        /// To whom.
+        to: Peer,
+        /// The session, for the hello of a new stream.
+        session: SessionId,
+        /// The epoch, for the hello of a new stream.
+        epoch: u32,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A token of the answer.
+    Token {
+        /// Its index in the answer, from 0, without gaps.
+        index: u32,
+        /// The token.
+        id: u32,
+    },
+    /// The answer goes on after a change of route.
+    Recovered(RecoveryReport),
+    /// The answer is complete; nothing follows.
+    Done(Box<Report>),
+    /// The answer cannot be continued; nothing follows.
+    Failed(SessionError),
+    /// Give [`Input::Wake`] at this time.
+    WakeAt(Duration),
+}
+
+/// Why a request cannot be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SessionError {
+    /// The configuration means nothing.
+    #[error("a session cannot begin: {0}")]
+    Config(&'static str),
+    /// A prompt token is outside the vocabulary.
+    #[error("prompt token {id} is outside the vocabulary of {vocab}")]
+    PromptToken {
+        /// The token.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab: u32,
+    },
+    /// Nobody holds a block.
+    #[error("no live node holds block {block}")]
+    NoRoute {
+        /// The first such block.
+        block: u32,
+    },
+    /// The chain was changed as often as it may be.
+    #[error("gave up after {recoveries} changes of route: {cause}")]
+    TooManyRecoveries {
+        /// How often.
+        recoveries: u32,
+        /// The last cause, one sentence.
+        cause: String,
+    },
+    /// No token could be drawn.
+    #[error("no token could be drawn: {0}")]
+    Sampling(String),
+}
+
+/// What a session is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not started.
+    New,
+    /// Stages of `rung` are being opened.
+    Opening { rung: Rung, deadline: Duration },
+    /// Candidates are awaited.
+    Running { deadline: Duration },
+    /// No route: wait for offers, or for a suspect's pause to end at `retry`.
+    Waiting { until: Duration, retry: Duration, block: u32 },
+    /// Over.
+    Ended,
+}
+
+/// The coordinator of one request; the rules stand in the module text.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    phase: Phase,
+    /// Prompt and drawn tokens.
+    tokens: Vec<u32>,
+    /// The living members, as last told.
+    offers: Vec<Offer>,
+    /// Offences so far.
+    suspects: BTreeMap<NodeId, Health>,
+    /// Number of session ids used.
+    attempt: u32,
+    id: SessionId,
+    epoch: u32,
+    /// The chain, and what is known of each stage; parallel.
+    route: Vec<skep_plan::Stage>,
+    links: Vec<Link>,
+    /// Nodes that were sent an `Open` of this session id and no `Close` yet.
+    members: BTreeMap<NodeId, Peer>,
+    /// Nodes that were sent a `Close` of this session id.
+    closed: BTreeSet<NodeId>,
+    /// Nodes that are or were the last of this session's chain and never sent bad candidates.
+    lasts: BTreeSet<NodeId>,
+    /// First position of the step in flight.
+    step_from: u32,
+    /// Candidates of the current epoch from this position on settle all stages.
+    settles_at: u32,
+    /// Candidates that a draw needs, at most the vocabulary.
+    needed: u32,
+    ledger: report::Ledger,
+}
+
+impl Session {
+    /// A session that has not started.
+    ///
+    /// # Errors
+    /// [`SessionError::Config`] or [`SessionError::PromptToken`].
+    pub fn new(config: SessionConfig) -> Result<Self, SessionError> {
+        for (bad, why) in [
+            (config.prompt.is_empty(), "the prompt has no tokens"),
+            (config.max_new == 0, "no token may be drawn"),
+            (config.n_blocks == 0, "the model has no blocks"),
+            (config.vocab == 0, "the vocabulary is empty"),
+            (config.d_model == 0, "hidden rows have no values"),
+        ] {
+            if bad {
+                return Err(SessionError::Config(why));
+            }
+        }
+        let positions = u32::try_from(config.prompt.len()).ok().and_then(|len| len.checked_add(config.max_new));
+        if positions.is_none() {
+            return Err(SessionError::Config("prompt and answer have more positions than 32 bits can count"));
+        }
+        if let Some(&id) = config.prompt.iter().find(|id| **id >= config.vocab) {
+            return Err(SessionError::PromptToken { id, vocab: config.vocab });
+        }
+        let needed = config.sampler.candidates_needed(config.vocab).clamp(1, config.vocab);
+        Ok(Self {
+            phase: Phase::New,
+            tokens: config.prompt.clone(),
+            offers: Vec::new(),
+            suspects: BTreeMap::new(),
+            attempt: 0,
+            id: SessionId([0; 16]),
+            epoch: 0,
+            route: Vec::new(),
+            links: Vec::new(),
+            members: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            lasts: BTreeSet::new(),
+            step_from: 0,
+            settles_at: 0,
+            needed,
+            ledger: report::Ledger::default(),
+            config,
+        })
+    }
+
+    /// The chain of now; empty before the start and while none is known.
+    pub fn route(&self) -> &[skep_plan::Stage] {
+        &self.route
+    }
+
+    /// The session id of now, which changes with every fresh prefill.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Whether the session is over: it has no more effects.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// What follows from `input` at time `now`, which never goes back.
+    pub fn step(&mut self, now: Duration, input: Input) -> Vec<Effect> {
+        let mut out = Vec::new();
+        if self.phase == Phase::Ended || (self.phase == Phase::New && matches!(input, Input::Wake)) {
+            return out;
+        }
+        match input {
+            Input::Start { offers } => {
+                self.offers = offers;
+                if self.phase == Phase::New {
+                    self.ledger.start(now);
+                    self.prefill_anew(now, &mut out);
+                }
+            }
+            Input::Offers(offers) => {
+                self.offers = offers;
+                if matches!(self.phase, Phase::Waiting { .. }) {
+                    self.prefill_anew(now, &mut out);
+                }
+            }
+            Input::Reply { from, reply } => self.on_reply(now, from, reply, &mut out),
+            Input::Candidates { from, session, frame } => self.on_candidates(now, from, session, frame, &mut out),
+            Input::Lost { node } => self.accuse(now, node, "it was lost", &mut out),
+            Input::Wake => self.on_wake(now, &mut out),
+            Input::Cancel => self.finish(now, Finish::Cancelled, &mut out),
+            Input::Stop => self.finish(now, Finish::Stop, &mut out),
+        }
+        out
+    }
+}
