@@ -79,7 +79,8 @@ pub fn gemm_tn(a: Mat, b: Mat, c: MatMut) {
     tn_with(Isa::detect(), a, b, c);
 }
 
-fn nt_with(isa: Isa, x: Mat, w: Mat, y: MatMut) {
+/// [`gemm_nt`] with a given instruction set.
+pub(crate) fn nt_with(isa: Isa, x: Mat, w: Mat, y: MatMut) {
     assert!(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows, "gemm_nt: shapes disagree");
     let task = tile::Nt {
         x: x.data.as_ptr(),

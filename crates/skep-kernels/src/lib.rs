@@ -6,6 +6,7 @@ mod math;
 mod ops;
 mod rope;
 pub mod scalar;
+mod simd;
 
 pub use isa::{FloatEnvironmentError, Isa, check_float_environment};
 pub use math::{EXP_HIGHEST, EXP_LOWEST, exp_f32, exp_f64, f16_to_f32, f32_to_f16, ln_f64, silu_f32, sin_cos_f64};

@@ -10,11 +10,11 @@ pub const EXP_LOWEST: f32 = -87.0;
 /// Above this `exp_f32` is +infinity.
 pub const EXP_HIGHEST: f32 = 88.0;
 
-pub(crate) const LOG2_E_F32: f32 = f32::from_bits(0x3fb8_aa3b);
-pub(crate) const LN2_HIGH: f32 = f32::from_bits(0x3f31_8000);
-pub(crate) const LN2_LOW: f32 = f32::from_bits(0xb95e_8083);
+const LOG2_E_F32: f32 = f32::from_bits(0x3fb8_aa3b);
+const LN2_HIGH: f32 = f32::from_bits(0x3f31_8000);
+const LN2_LOW: f32 = f32::from_bits(0xb95e_8083);
 /// Coefficients of r^2, r^3, r^4, r^5, r^6.
-pub(crate) const EXP_POLYNOMIAL: [f32; 5] = [
+const EXP_POLYNOMIAL: [f32; 5] = [
     0.5,
     f32::from_bits(0x3e2a_aa6e),
     f32::from_bits(0x3d2a_aa8c),
@@ -25,40 +25,40 @@ pub(crate) const EXP_POLYNOMIAL: [f32; 5] = [
 /// e^x in f32, as the crate's normative text defines it; relative error below 2e-7.
 ///
 /// Exactly 1 at ±0, +0 below [`EXP_LOWEST`], +infinity above [`EXP_HIGHEST`], NaN for NaN.
-#[inline]
+#[inline(always)]
 pub fn exp_f32(x: f32) -> f32 {
-    if x < EXP_LOWEST {
-        return 0.0;
-    }
-    if x > EXP_HIGHEST {
-        return f32::INFINITY;
-    }
     let n = (x * LOG2_E_F32).round_ties_even();
     let r = (x - n * LN2_HIGH) - n * LN2_LOW;
     let [c2, c3, c4, c5, c6] = EXP_POLYNOMIAL;
     let q = (((c6 * r + c5) * r + c4) * r + c3) * r + c2;
     let y = ((r * r) * q + r) + 1.0;
-    y * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    // Outside the limits n may be anything; the result is then not used. Without early returns this becomes vector code.
+    let power = f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23);
+    if x < EXP_LOWEST {
+        0.0
+    } else if x > EXP_HIGHEST {
+        f32::INFINITY
+    } else {
+        y * power
+    }
 }
 
 /// x / (1 + e^(-x)) in f32.
-#[inline]
+#[inline(always)]
 pub fn silu_f32(x: f32) -> f32 {
     x / (1.0 + exp_f32(-x))
 }
 
 /// The f32 that equals an IEEE half exactly, from the half's bits.
-#[inline]
+#[inline(always)]
 pub fn f16_to_f32(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
-    let exponent = u32::from(bits >> 10 & 0x1f);
-    let fraction = u32::from(bits & 0x3ff);
-    match exponent {
-        // Zero and the subnormal halves are fraction * 2^-24, which is exact in f32.
-        0 => f32::from_bits((fraction as f32 * f32::from_bits(0x3380_0000)).to_bits() | sign),
-        31 => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
-        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
-    }
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    // Zero and the subnormal halves are fraction * 2^-24, which is exact in f32; shifted bits hold fraction * 2^13.
+    let small = (magnitude >> 13) as f32 * f32::from_bits(0x3380_0000);
+    let rebias = if magnitude >= 0x0f80_0000 { 0x7000_0000 } else { 0x3800_0000 };
+    let value = if magnitude < 0x0080_0000 { small.to_bits() } else { magnitude + rebias };
+    f32::from_bits(value | sign)
 }
 
 /// The half nearest to an f32, ties to even; too large values become infinity.

@@ -1,6 +1,7 @@
 //! The kernels that callers use: each takes an [`Isa`], checks shapes and runs the implementation of that instruction set.
 
-use crate::{Isa, NonFinite, Q8_BLOCK, scalar};
+use crate::gemm::{self, Mat, MatMut};
+use crate::{Isa, NonFinite, Q8_BLOCK, simd};
 
 /// A weight matrix, rows × k, row-major.
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +32,9 @@ impl Weights<'_> {
 
 /// Sum of `w[i] * x[i]` in the normative order. Both slices have the same length.
 pub fn dot(isa: Isa, w: &[f32], x: &[f32]) -> f32 {
-    let mut out = [0.0];
     assert_eq!(w.len(), x.len(), "both sides of a dot product have the same length");
-    let _ = isa;
-    out[0] = scalar::dot_f32(w, x);
+    let mut out = [0.0];
+    rows_f32(isa, w, x.len(), x, &mut out);
     out[0]
 }
 
@@ -52,49 +52,51 @@ pub fn matmul(isa: Isa, w: Weights<'_>, k: usize, x: &[f32], out: &mut [f32]) ->
     if rows == 0 {
         return Ok(());
     }
-    let _ = isa;
     match w {
-        Weights::F32(w) => {
-            for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(rows)) {
-                for (w, out) in w.chunks_exact(k).zip(out) {
-                    *out = scalar::dot_f32(w, x);
-                }
-            }
-        }
-        Weights::F16(w) => {
-            for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(rows)) {
-                for (w, out) in w.chunks_exact(k).zip(out) {
-                    *out = scalar::dot_f16(w, x);
-                }
-            }
-        }
+        Weights::F32(w) => rows_f32(isa, w, k, x, out),
+        Weights::F16(w) => rows_f16(isa, w, k, x, out),
         Weights::Q8_0 { scales, quants } => {
-            assert!(k.is_multiple_of(Q8_BLOCK) && scales.len() * Q8_BLOCK == quants.len(), "whole blocks");
-            let blocks = k / Q8_BLOCK;
-            let (mut x_scales, mut x_quants) = (vec![0.0; blocks], vec![0; k]);
-            for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(rows)) {
-                scalar::quantise_row(x, &mut x_scales, &mut x_quants)?;
-                for ((w, s), out) in quants.chunks_exact(k).zip(scales.chunks_exact(blocks)).zip(out) {
-                    *out = scalar::dot_q8(s, w, &x_scales, &x_quants);
-                }
+            let (mut x_scales, mut x_quants) = (vec![0.0; x.len() / Q8_BLOCK], vec![0; x.len()]);
+            let rows = x_scales.chunks_mut((k / Q8_BLOCK).max(1)).zip(x_quants.chunks_mut(k));
+            for (x, (scales, quants)) in x.chunks_exact(k).zip(rows) {
+                simd::quantise_row(isa, x, scales, quants)?;
             }
+            simd::Q8Task::new(k, (scales, quants), (&x_scales, &x_quants)).run(isa, out);
         }
     }
     Ok(())
 }
 
+fn rows_f32(isa: Isa, w: &[f32], k: usize, x: &[f32], out: &mut [f32]) {
+    let (rows, n) = (w.len() / k.max(1), x.len() / k.max(1));
+    gemm::nt_with(isa, Mat::new(x, n, k), Mat::new(w, rows, k), MatMut::new(out, n, rows));
+}
+
+/// Rows of halves that are converted together, then multiplied while they are in the first-level cache.
+const F16_ROWS: usize = 8;
+
+fn rows_f16(isa: Isa, w: &[u16], k: usize, x: &[f32], out: &mut [f32]) {
+    let (rows, n) = (w.len() / k, x.len() / k);
+    let mut converted = vec![0.0; F16_ROWS * k];
+    for (i, w) in w.chunks(F16_ROWS * k).enumerate() {
+        let converted = &mut converted[..w.len()];
+        simd::convert_f16(isa, w, converted);
+        let here = converted.len() / k;
+        let out = MatMut::strided(&mut out[i * F16_ROWS..], n, here, rows);
+        gemm::nt_with(isa, Mat::new(x, n, k), Mat::new(converted, here, k), out);
+    }
+}
+
 /// RMSNorm of one row into `out`: all three slices have the model's width.
 pub fn rms_norm(isa: Isa, x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
     assert!(x.len() == gain.len() && x.len() == out.len(), "a norm keeps the width");
-    let _ = isa;
-    scalar::rms_norm(x, gain, eps, out);
+    simd::rms_norm(isa, x, gain, eps, out);
 }
 
 /// Replaces `gate[i]` by `silu(gate[i]) * up[i]`.
 pub fn swiglu(isa: Isa, gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "a gate for each value");
-    let _ = isa;
-    scalar::swiglu(gate, up);
+    simd::swiglu(isa, gate, up);
 }
 
 /// `x[i] += y[i]`.
@@ -124,9 +126,10 @@ pub fn attention(
     let positions = keys.len() / head_dim;
     weights.clear();
     weights.resize(queries.len() / head_dim * positions, 0.0);
-    let _ = isa;
-    let heads = queries.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim));
-    for ((query, out), weights) in heads.zip(weights.chunks_exact_mut(positions)) {
-        scalar::attention_head(query, keys, values, weights, out);
+    rows_f32(isa, keys, head_dim, queries, weights);
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    for (weights, out) in weights.chunks_exact_mut(positions).zip(out.chunks_exact_mut(head_dim)) {
+        simd::exp_scores(isa, weights, scale);
+        simd::weighted_values(isa, weights, values, out);
     }
 }
