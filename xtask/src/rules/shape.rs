@@ -9,7 +9,7 @@ const FILE_LINES_MAX: usize = 500;
 /// Lines of a function, from `fn` to its closing brace; test functions too.
 const FUNCTION_LINES_MAX: usize = 70;
 /// Extensions of files that people read and write as source.
-const SOURCES: [&str; 6] = ["rs", "ts", "tsx", "mjs", "css", "py"];
+const SOURCES: [&str; 5] = ["rs", "ts", "tsx", "mjs", "py"];
 /// What a build makes.
 const BUILT: &str = "crates/skep-api/page/dist/";
 

@@ -104,6 +104,33 @@ mod tests {
         assert!(ready_line("Skep is ready").is_err());
     }
 
+    /// A root folder whose release binary is the shell, which reads the script `demo` that it is told to run.
+    fn root_with(name: &str, script: &str) -> std::path::PathBuf {
+        let root = std::env::temp_dir().join(format!("skep-xtask-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("target/release")).unwrap();
+        std::os::unix::fs::symlink("/bin/sh", root.join("target/release/skep")).unwrap();
+        std::fs::write(root.join("demo"), script).unwrap();
+        root
+    }
+
+    #[test]
+    fn a_demo_is_started_and_ends_when_killed() {
+        let line = r#"{\"api\":\"http://127.0.0.1:9\",\"model\":\"ab\",\"nodes\":[{\"pid\":$$}]}"#;
+        let root = root_with("good", &format!("echo \"{line}\"; exec sleep 600"));
+        let demo = Demo::start(&root).unwrap();
+        assert!(is_alive(demo.nodes[0]));
+        demo.kill_and_look().unwrap();
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_demo_that_ends_at_once_is_quoted() {
+        let root = root_with("bad", "echo 'error: the port is in use' >&2; exit 3");
+        let error = Demo::start(&root).err().unwrap();
+        assert!(error.contains("error: the port is in use"), "{error}");
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
     #[test]
     fn this_process_is_alive() {
         assert!(is_alive(u64::from(std::process::id())));

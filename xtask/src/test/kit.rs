@@ -62,10 +62,6 @@ impl Kit {
 
     pub fn cargo(&self, arguments: &str) -> Command {
         let mut command = shell::cargo(arguments, &self.root);
-        if self.ci {
-            // One build from nothing: incremental files would only cost disk.
-            command.env("CARGO_INCREMENTAL", "0").env("CARGO_TERM_PROGRESS_WHEN", "never");
-        }
         self.lend(&mut command);
         command
     }

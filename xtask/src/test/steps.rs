@@ -72,8 +72,9 @@ fn page_build(kit: &mut Kit) -> Outcome {
 }
 
 fn page_test(kit: &mut Kit) -> Outcome {
-    if !has_page(kit) {
-        return Outcome::Absent(page::FOLDER.to_owned());
+    let tests = page::files_under(&kit.root.join(page::FOLDER).join("test")).unwrap_or_default();
+    if !tests.iter().any(|name| name.ends_with(".test.ts")) {
+        return Outcome::Absent(format!("{}/test/*.test.ts", page::FOLDER));
     }
     or_skip(kit.page(), |copy| {
         let check = shell::run(&mut shell::command("npm", "run check", &copy));
