@@ -1,7 +1,8 @@
 //! Writes GGUF version 3: metadata sorted by key, tensors in the order given, alignment 32. The same input gives the
 //! same bytes.
 
-use crate::{Array, Metadata, ModelError, Tensor, TensorData, Value, f16_to_f32, f32_to_f16};
+use crate::{Array, Metadata, ModelError, Tensor, TensorData, Value};
+use skep_kernels::{f16_to_f32, f32_to_f16};
 use std::io::Write;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! Token ids against independent tokenizers.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use proptest::prelude::*;
 use skep_model::{Array, Gguf, Metadata, Tokenizer, Value};
 use skep_testkit::shared_data;

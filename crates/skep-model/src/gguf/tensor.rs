@@ -2,7 +2,8 @@
 
 use super::source::Source;
 use super::{DType, TensorInfo};
-use crate::{ModelError, half::f16_to_f32};
+use crate::ModelError;
+use skep_kernels::f16_to_f32;
 
 /// Bytes read from the source at once: a multiple of every group size and of 34.
 const CHUNK: u64 = 34 * 32_768;
