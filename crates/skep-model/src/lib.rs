@@ -1,9 +1,12 @@
+//! GGUF, tokenizers, chat templates, the forward pass of a span of blocks, the seeded sampler.
+
 mod config;
 mod error;
 mod forward;
 mod gguf;
 mod identity;
 mod kv;
+mod sampler;
 mod span;
 mod template;
 mod tokenizer;
@@ -14,6 +17,7 @@ pub use error::ModelError;
 pub use gguf::{Array, DType, Gguf, Metadata, Tensor, TensorData, TensorInfo, Value};
 pub use identity::model_id;
 pub use kv::KvCache;
+pub use sampler::{Candidate, SamplingParams, top_candidates};
 pub use span::Span;
 pub use template::{ChatTemplate, Message};
 pub use tokenizer::{Decoder, MAX_TEXT_BYTES, Tokenizer};
