@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::scan;
+use serde_json::Value;
+
+use crate::{scan, shell};
 
 /// The repository's root folder.
 pub fn root() -> PathBuf {
@@ -91,6 +93,16 @@ impl Tree {
     /// The Rust files.
     pub fn rust(&self) -> impl Iterator<Item = &File> {
         self.files.iter().filter(|file| file.extension() == "rs")
+    }
+
+    /// What `cargo metadata` says with these options.
+    pub fn metadata(&self, options: &str) -> Result<Value, String> {
+        let mut command = shell::cargo(&format!("metadata --format-version 1 --locked {options}"), &self.root);
+        let output = command.output().map_err(|error| format!("cannot run cargo metadata: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))
     }
 
     /// The text of one file.

@@ -1,7 +1,5 @@
 //! Which crate may import which: the floors of ARCHITECTURE.md as data.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use super::Violations;
@@ -89,8 +87,8 @@ pub fn architecture_lists_crates(tree: &Tree) -> Violations {
 }
 
 fn with_members(tree: &Tree, check: fn(&[Member]) -> Violations) -> Violations {
-    match metadata(tree) {
-        Ok(members) => check(&members),
+    match tree.metadata("--no-deps") {
+        Ok(metadata) => check(&members(&metadata)),
         Err(error) => vec![error],
     }
 }
@@ -120,19 +118,6 @@ fn check_pure(members: &[Member]) -> Violations {
     let shipped = pure.flat_map(|m| m.dependencies.iter().filter(|d| !d.dev).map(move |d| (m, d)));
     let worldly = shipped.filter(|(_, dependency)| WORLDLY.contains(&dependency.name.as_str()));
     worldly.map(|(member, dependency)| format!("{} depends on {}", member.name, dependency.name)).collect()
-}
-
-fn metadata(tree: &Tree) -> Result<Vec<Member>, String> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(&tree.root)
-        .output()
-        .map_err(|error| format!("cannot run cargo metadata: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    let value: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))?;
-    Ok(members(&value))
 }
 
 fn members(metadata: &Value) -> Vec<Member> {

@@ -1,7 +1,11 @@
 //! Manifests and the lock file: what we depend on, and from where.
 
 use super::Violations;
+use crate::scan;
 use crate::tree::{File, Tree};
+
+/// Ends the line of a dependency that a crate needs without naming it, for instance to switch on a feature.
+const NOT_NAMED: &str = "# not named in code:";
 
 /// Packages in Cargo.lock, our own included.
 const LOCK_PACKAGES_MAX: usize = 600;
@@ -38,12 +42,38 @@ pub fn lock_sources(tree: &Tree) -> Violations {
     foreign.map(|source| format!("Cargo.lock takes a package from {source}")).collect()
 }
 
+/// A dependency that no source of the crate names costs build time and trust for nothing.
+pub fn used_dependencies(tree: &Tree) -> Violations {
+    let mut found = Vec::new();
+    for manifest in members(tree) {
+        let folder = manifest.path.trim_end_matches("Cargo.toml");
+        let sources: Vec<&File> = tree.rust().filter(|file| file.path.starts_with(folder)).collect();
+        let named = |name: &str| {
+            let word = name.replace('-', "_");
+            sources.iter().any(|file| !scan::word_offsets(&file.code, &word).is_empty())
+        };
+        let lines = dependency_lines(manifest).into_iter().filter(|(_, line)| !line.contains(NOT_NAMED));
+        let names = lines.filter_map(|(_, line)| line.split(['.', '=', ' ']).next());
+        let unused: Vec<&str> = names.filter(|name| !named(name)).collect();
+        if !unused.is_empty() {
+            found.push(format!("{}: {}", manifest.path, unused.join(", ")));
+        }
+    }
+    found
+}
+
 fn members(tree: &Tree) -> impl Iterator<Item = &File> {
     tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml"))
 }
 
 /// Dependencies that a member declares by itself rather than with `workspace = true`.
 fn own_dependencies(file: &File) -> Violations {
+    let lines = dependency_lines(file).into_iter().filter(|(_, line)| !line.contains("workspace = true"));
+    lines.map(|(number, line)| format!("{}:{number} {line}", file.path)).collect()
+}
+
+/// The lines of a manifest that declare a dependency, with their numbers. A table for one dependency counts by its head.
+fn dependency_lines(file: &File) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
     let mut section = "";
     for (index, line) in file.text.lines().enumerate() {
@@ -51,14 +81,10 @@ fn own_dependencies(file: &File) -> Violations {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']');
             if section.contains("dependencies.") {
-                found.push(format!("{}:{} a dependency in a table of its own", file.path, index + 1));
+                found.push((index + 1, line));
             }
-            continue;
-        }
-        let declares = section.ends_with("dependencies") && line.contains('=') && !line.starts_with('#');
-        let inherited = line.contains(".workspace = true") || line.contains("workspace = true");
-        if declares && !inherited {
-            found.push(format!("{}:{} {line}", file.path, index + 1));
+        } else if section.ends_with("dependencies") && line.contains('=') && !line.starts_with('#') {
+            found.push((index + 1, line));
         }
     }
     found
@@ -75,9 +101,21 @@ mod tests {
         let expect = [
             "crates/a/Cargo.toml:7 d = \"1\"",
             "crates/a/Cargo.toml:9 e = { version = \"2\" }",
-            "crates/a/Cargo.toml:10 a dependency in a table of its own",
+            "crates/a/Cargo.toml:10 [dev-dependencies.f]",
         ];
         assert_eq!(workspace_dependencies(&tree), expect);
+    }
+
+    #[test]
+    fn a_dependency_that_no_source_names_is_named() {
+        let manifest = "[dependencies]\na-b.workspace = true\nc.workspace = true\nd.workspace = true # not named in code: a feature\n[dev-dependencies]\ne = { workspace = true }\n";
+        let tree = Tree::of(&[
+            ("crates/x/Cargo.toml", manifest),
+            ("crates/x/src/lib.rs", "use a_b::f;\n// c::g\n"),
+            ("crates/x/tests/it.rs", "use e::h;\n"),
+            ("crates/y/src/lib.rs", "use c::g;\n"),
+        ]);
+        assert_eq!(used_dependencies(&tree), ["crates/x/Cargo.toml: c"]);
     }
 
     #[test]

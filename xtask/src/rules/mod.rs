@@ -3,6 +3,7 @@
 
 mod calls;
 mod edges;
+mod licences;
 mod manifests;
 mod page;
 mod shape;
@@ -50,6 +51,8 @@ rules! {
     pure_calls: "a pure crate touches no clock, disk, socket, process or random source" = calls::pure_calls,
     printing: "only the binary and the tools print" = calls::printing,
     workspace_dependencies: "every dependency is declared in [workspace.dependencies]" = manifests::workspace_dependencies,
+    used_dependencies: "every dependency is named in its crate's code" = manifests::used_dependencies,
+    licences: "every package that is built may be shipped under our licence" = licences::licences,
     workspace_lints: "every crate takes the workspace's lints or repeats them" = manifests::workspace_lints,
     lock_size: "Cargo.lock has at most 600 packages" = manifests::lock_size,
     lock_sources: "Cargo.lock takes packages from crates.io and this repository only" = manifests::lock_sources,
