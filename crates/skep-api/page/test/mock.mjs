@@ -60,7 +60,7 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6 } = {}) {
     if (JSON.stringify(ask).includes("too long")) {
       return json(response, 400, { error: { message: "the prompt has 900 tokens and the context of this model holds 512", type: "invalid_request_error", param: "messages", code: null, hint: "shorten the prompt, or start a new chat" } });
     }
-    const pieces = verse.match(/\s*\S+\s*?/g).slice(0, ask.max_tokens ?? 256);
+    const pieces = verse.match(delay > 0 ? /\s*\S+\s*?/g : /[^]{1,60}/g).slice(0, ask.max_tokens ?? 256);
     if (!ask.stream) {
       const skep = { finish: "stop", prompt_tokens: 3, completion_tokens: pieces.length, hops: route.map((hop) => ({ ...hop, frames: 1, hold_ms: 4, rtt_ms: null })), recoveries: [], first_token_ms: 3, total_ms: 9, lap_ms: 2 };
       response.setHeader("skep-route", `${route[0].node.slice(0, 10)}[0..${half}]`);

@@ -1,6 +1,7 @@
 // Draws answers: Markdown as elements, or a text exactly as it is. Both lay out only the end of a growing text anew.
 
 import { useMemo, useRef } from "preact/hooks";
+import { cutPlain } from "../lib/cut";
 import { readBlocks, readInline, settledLength, type Block, type Inline } from "../lib/markdown";
 import { CopyButton } from "./copy";
 
@@ -90,6 +91,9 @@ function BlockView({ block }: { block: Block }) {
   }
 }
 
+/** Characters of a part that is drawn once and then left alone. */
+const PIECE = 4000;
+
 /** One settled part, or the open end, of an answer. The same text gives the same element, which is then left alone. */
 function Part({ text }: { text: string }) {
   return useMemo(() => {
@@ -111,13 +115,14 @@ export function Rich({ text }: { text: string }) {
   if (!text.startsWith(known.current.start) || text.length < known.current.settled) {
     known.current = { parts: [], settled: 0, start: "" };
   }
+  // Parts of some size: many small ones would make every picture of a long answer walk over all of them.
   const settled = settledLength(text, known.current.settled);
-  if (settled > known.current.settled) {
+  if (settled >= known.current.settled + PIECE) {
     known.current.parts.push(text.slice(known.current.settled, settled));
     known.current.settled = settled;
     known.current.start = text.slice(0, 64);
   }
-  const rest = text.slice(settled);
+  const rest = text.slice(known.current.settled);
   return (
     <div class="rich">
       {known.current.parts.map((part, index) => (
@@ -128,24 +133,22 @@ export function Rich({ text }: { text: string }) {
   );
 }
 
-const PIECE = 4000;
-
-/** A text exactly as it is, in pieces of which only the last one changes. */
+/**
+ * A text exactly as it is, in pieces of which only the last one changes. A piece between two ends of lines is laid out
+ * by itself, which looks the same and spares laying out the whole text for each new word.
+ */
 export function Plain({ text }: { text: string }) {
-  const pieces: string[] = [];
-  for (let start = 0; start < text.length; ) {
-    let end = Math.min(text.length, start + PIECE);
-    // Never between the two halves of one character.
-    const code = text.charCodeAt(end);
-    if (end < text.length && code >= 0xdc00 && code <= 0xdfff) end += 1;
-    pieces.push(text.slice(start, end));
-    start = end;
-  }
+  const pieces = cutPlain(text, PIECE);
   return (
     <>
-      {pieces.map((piece, index) => (
-        <span key={index}>{piece}</span>
-      ))}
+      {pieces.map((piece, index) => {
+        const alone = index > 0 && index < pieces.length - 1 && piece.endsWith("\n") && pieces[index - 1]?.endsWith("\n");
+        return (
+          <span key={index} class={alone ? "alone" : undefined}>
+            {piece}
+          </span>
+        );
+      })}
     </>
   );
 }

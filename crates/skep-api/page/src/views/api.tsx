@@ -52,8 +52,8 @@ function Options() {
     <section class="card" aria-labelledby="options-title">
       <h2 id="options-title">Options</h2>
       <p>
-        These are understood. Any other option is refused with status 400 and an error that names it: nothing that you ask for
-        is silently ignored.
+        These are understood. Any other option is refused with status 400 and an error that names it, unless its value asks for
+        what happens anyway, such as <code>"n": 1</code>. Nothing that you ask for is silently ignored.
       </p>
       <div class="scroll">
         <table class="options" data-testid="options">
@@ -121,8 +121,9 @@ function Answers() {
           by the first ten digits of its key; blocks are counted from 0, and the second number is one past the last.
         </Term>
         <Term name="skep-timing">
-          Times in milliseconds in the syntax of <code>Server-Timing</code>: <code>prefill;dur=12.3, total;dur=840.1</code>. A
-          streamed answer carries what is known at its first token.
+          Milliseconds in the syntax of <code>Server-Timing</code>: <code>prefill;dur=12.3, total;dur=840.1</code>. <code>prefill</code>{" "}
+          is the time to the first token, and all that the header of a streamed answer knows. A whole answer adds <code>total</code>,{" "}
+          <code>lap</code> and, for each stage, <code>stage0</code>, <code>stage1</code>, … with the time that it held its frames.
         </Term>
         <Term name="skep">
           An object in every answer that is not streamed, and in the last chunk (the one with <code>finish_reason</code>) of every
@@ -175,8 +176,8 @@ function Endpoints({ origin }: { origin: string }) {
       </div>
       <p>
         Closing the connection cancels an answer, and its nodes free what they held for it. Errors have the usual form,{" "}
-        <code>{`{"error": {"message": …, "type": …, "param": …, "code": …}}`}</code>, and where something can be done about them,
-        they say what.
+        <code>{`{"error": {"message": …, "type": …, "param": …, "code": …}}`}</code>; the message ends with a line{" "}
+        <code>hint: …</code> that says what to do.
       </p>
     </section>
   );

@@ -46,7 +46,7 @@ function History({ desk, state, onPick }: { desk: Desk; state: DeskState; onPick
 const IDEAS: Record<Mode, { lead: string; ideas: string[] }> = {
   chat: {
     lead: "No single machine here holds the model that answers. Ask it something.",
-    ideas: ["Tell me a story about a bee.", "What news from the king?", "Write a short poem about straw."],
+    ideas: ["What news from the king?", "Tell me a story about a bee.", "Speak to me of love and of the sea."],
   },
   text: {
     lead: "Begin a text, and the model goes on with it, word for word from where you stopped.",

@@ -69,14 +69,18 @@ export interface Option {
 
 /** The options that completions understand; every other one is refused by its name. */
 export const OPTIONS: Option[] = [
-  { name: "model", values: "text", meaning: "The id of a model (64 hexadecimal digits) or its name, both from /v1/models." },
-  { name: "messages", values: "list", meaning: "Chat only: objects with role (system, user, assistant) and content." },
-  { name: "prompt", values: "text or list of token ids", meaning: "Completions only: what the model goes on with, as it stands." },
-  { name: "max_tokens", values: "number ≥ 1", meaning: "Most new tokens. In chats also max_completion_tokens." },
-  { name: "temperature", values: "number ≥ 0", meaning: "0 always takes the likeliest token." },
-  { name: "top_p, top_k, min_p", values: "numbers", meaning: "Narrow the tokens that may be drawn." },
-  { name: "repetition_penalty", values: "number > 0", meaning: "1 does nothing; more makes tokens that were just used less likely." },
-  { name: "seed", values: "whole number", meaning: "The same seed gives the same text, on whatever nodes it is computed." },
-  { name: "stop", values: "text or list of texts", meaning: "Texts that end the answer; they are not part of it." },
-  { name: "stream, stream_options.include_usage", values: "true or false", meaning: "Send the text as it comes, as server-sent events; count tokens at its end." },
+  { name: "model", values: "text", meaning: "The id of a model (64 hexadecimal digits) or its name, both from /v1/models. Left out, it is the only one." },
+  { name: "messages", values: "list", meaning: "Chat only: objects with a role (system, developer, user, assistant) and content: a text, or parts of type text." },
+  { name: "prompt", values: "text or token ids", meaning: "Completions only: what the model goes on with, as it stands." },
+  { name: "max_tokens, max_completion_tokens", values: "1 or more", meaning: "Most new tokens; the second name is for chats. Left out, an answer may fill the context." },
+  { name: "temperature", values: "0 to 2", meaning: "0 always takes the likeliest token. 1 if left out." },
+  { name: "top_p", values: "0 to 1", meaning: "Draws only from the likeliest tokens that reach this share together." },
+  { name: "top_k", values: "0 or more", meaning: "Draws only from so many of the likeliest tokens; 0 from all." },
+  { name: "min_p", values: "0 to 1", meaning: "Leaves out tokens below this share of the likeliest one's." },
+  { name: "repetition_penalty", values: "0.01 to 100", meaning: "Above 1, tokens that were just used become less likely." },
+  { name: "presence_penalty, frequency_penalty", values: "−2 to 2", meaning: "The same by subtraction: once per used token, and once per use." },
+  { name: "seed", values: "0 or more", meaning: "The same seed gives the same text, on whatever nodes it is computed. Left out, one is drawn." },
+  { name: "stop", values: "text, or up to 4 texts", meaning: "Texts that end the answer; they are not part of it." },
+  { name: "stream", values: "true or false", meaning: "Sends the text as it comes, as server-sent events." },
+  { name: "stream_options", values: '{"include_usage": true}', meaning: "With stream only: counts the tokens in a chunk of its own at the end." },
 ];
