@@ -79,7 +79,7 @@ impl Session {
             let own = (wanted.start()..wanted.end()).filter(|block| offer.blocks.contains(*block));
             let mut needed = own.filter(|block| least(*block) == Some(offences(offer)));
             let first = needed.next()?;
-            let last = needed.last().unwrap_or(first);
+            let last = needed.next_back().unwrap_or(first);
             Some(Offer { peer: offer.peer.clone(), blocks: BlockRange::new(first, last + 1).ok()? })
         };
         let keep = |offer: &Offer| if offences(offer) == 0 { Some(offer.clone()) } else { trimmed(offer) };

@@ -1,0 +1,449 @@
+//! A network in virtual time: real sessions and stages, delays, kills, restarts, false alarms, garbage.
+//!
+//! Streams keep their order and nothing else does. A dead machine is noticed within [`DETECTION_US`]. Everything follows from the
+//! seed, so a failing seed is the whole bug report.
+
+mod faults;
+
+use crate::common::{D_MODEL, HashModel, HashSampler, VOCAB, expected, mix, peer};
+use skep_plan::Offer;
+use skep_session::{Effect, Input, Limits, Report, Session, SessionConfig, SessionError, Stage, StageConfig};
+use skep_types::{
+    BlockRange, ModelId, NodeId,
+    wire::{Control, ControlReply, Fault, Frame, HopReport, Payload, Peer, SessionId},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write},
+    time::Duration,
+};
+
+pub use faults::Faults;
+
+pub const GATEWAY: u8 = 200;
+pub const DETECTION_US: u64 = 700_000;
+pub const DELAY_US: u64 = 60_000;
+
+/// Numbers from a seed and a counter.
+#[derive(Debug, Clone)]
+pub struct Rng(u64, u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Self(mix(0x5eed, seed), 0)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.1 += 1;
+        mix(self.0, self.1) % n.max(1)
+    }
+
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// A hash that text is written into.
+struct Story(u64);
+
+impl fmt::Write for Story {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = text.bytes().fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    /// To the gateway.
+    Input(Input),
+    /// To a node, in the given life of it.
+    Control(u8, u32, Control),
+    /// From, to, life of the receiver, generation of the stream.
+    Frame(u8, u8, u32, u32, SessionId, Frame),
+    /// The stage of this node in this session cannot reach that one.
+    NextLost(u8, SessionId, NodeId),
+    Detect(u8),
+    Restart(u8),
+    Rejoin(u8),
+    Fault(faults::Fault),
+}
+
+pub struct Node {
+    pub blocks: BlockRange,
+    pub alive: bool,
+    pub listed: bool,
+    /// Counts restarts, so that what was sent to an earlier life is lost.
+    life: u32,
+    /// Dead, but nobody knows yet.
+    unnoticed: bool,
+    garbage: u32,
+    stages: BTreeMap<SessionId, (Stage, HashModel)>,
+}
+
+pub enum Outcome {
+    Done(Box<Report>),
+    Failed(SessionError),
+}
+
+pub struct World {
+    pub seed: u64,
+    rng: Rng,
+    now: u64,
+    queue: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    session: Session,
+    pub nodes: BTreeMap<u8, Node>,
+    /// When the newest message of each stream arrives.
+    arrivals: BTreeMap<(u8, u8, bool, SessionId), u64>,
+    generations: BTreeMap<(u8, u8), u32>,
+    wake: Option<u64>,
+    faults: Faults,
+    n_blocks: u32,
+    slow_open_us: u64,
+    pub expected: Vec<u32>,
+    pub answer: Vec<u32>,
+    /// When the start and each token happened.
+    pub token_times: Vec<u64>,
+    /// When something was broken on purpose.
+    pub disasters: Vec<u64>,
+    pub outcome: Option<Outcome>,
+    /// Hash of all that happened.
+    pub log: u64,
+    pub trace: bool,
+}
+
+impl World {
+    /// A random network, request and series of disasters.
+    pub fn new(seed: u64, faults: fn(&mut Rng, u32) -> Faults) -> Self {
+        let mut rng = Rng::new(seed);
+        let n_blocks = rng.between(1, 6) as u32;
+        let spans = faults::spans(&mut rng, n_blocks);
+        let prompt: Vec<u32> = (0..rng.between(1, 12)).map(|_| rng.below(u64::from(VOCAB)) as u32).collect();
+        let max_new = rng.between(3, 24) as u32;
+        let sampler = HashSampler { seed, best: rng.between(1, 6) as u32 };
+        let end_tokens = if rng.chance(20) { vec![rng.below(u64::from(VOCAB)) as u32] } else { Vec::new() };
+        let expected = expected(n_blocks, &prompt, max_new, &end_tokens, &sampler);
+        let config = SessionConfig {
+            model: ModelId([5; 32]),
+            n_blocks,
+            vocab: VOCAB,
+            d_model: D_MODEL,
+            gateway: peer(GATEWAY),
+            prompt,
+            max_new,
+            end_tokens,
+            sampler: Box::new(sampler),
+            prefill_chunk: [0, 0, 1, 2, 3, 7][rng.below(6) as usize],
+            id_seed: [seed as u8; 32],
+            limits: Limits {
+                open_timeout: Duration::from_millis(600),
+                step_timeout: Duration::from_secs(4),
+                ..Limits::default()
+            },
+        };
+        let node = |(at, blocks): (usize, BlockRange)| {
+            let (stages, life) = (BTreeMap::new(), 0);
+            let node = Node { blocks, alive: true, listed: true, life, unnoticed: false, garbage: 0, stages };
+            (at as u8 + 1, node)
+        };
+        Self {
+            seed,
+            faults: faults(&mut rng, max_new),
+            slow_open_us: if rng.chance(30) { rng.between(1, 300_000) } else { 0 },
+            rng,
+            now: 0,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            session: Session::new(config).unwrap(),
+            nodes: spans.into_iter().enumerate().map(node).collect(),
+            arrivals: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            wake: None,
+            n_blocks,
+            expected,
+            answer: Vec::new(),
+            token_times: vec![0],
+            disasters: Vec::new(),
+            outcome: None,
+            log: 0,
+            trace: false,
+        }
+    }
+
+    /// Runs to the end of the answer and some time more, so that what was sent arrives.
+    pub fn run(&mut self) {
+        let offers = self.offers();
+        self.input(Input::Start { offers });
+        self.strike(0);
+        let mut deadline = 600_000_000;
+        loop {
+            let next = self.queue.first_key_value().map(|(at, _)| at.0);
+            let wake = self.wake.filter(|wake| next.is_none_or(|next| *wake < next));
+            let Some(time) = wake.or(next).filter(|time| *time <= deadline) else { break };
+            self.now = self.now.max(time);
+            if wake.is_some() {
+                self.wake = None;
+                self.input(Input::Wake);
+            } else if let Some((_, event)) = self.queue.pop_first() {
+                self.event(event);
+            }
+            if self.outcome.is_some() {
+                deadline = deadline.min(self.now + 5_000_000);
+            }
+        }
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let listed = self.nodes.iter().filter(|(_, node)| node.listed);
+        listed.map(|(id, node)| Offer { peer: peer(*id), blocks: node.blocks }).collect()
+    }
+
+    fn at(&mut self, time: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((time, self.sequence), event);
+    }
+
+    fn after(&mut self, low: u64, high: u64, event: Event) {
+        let time = self.now + self.rng.between(low, high);
+        self.at(time, event);
+    }
+
+    /// When a message sent now arrives: after a random delay, but never before those sent earlier on its stream.
+    fn arrival(&mut self, from: u8, to: u8, data: bool, session: SessionId, extra: u64) -> u64 {
+        let time = self.now + extra + self.rng.between(100, DELAY_US);
+        let newest = self.arrivals.entry((from, to, data, session)).or_default();
+        *newest = time.max(*newest + 1);
+        *newest
+    }
+
+    /// Adds to the story of this run. The words of a frame are left out unless somebody reads: they are most of the work.
+    fn note(&mut self, what: fmt::Arguments) {
+        if self.trace {
+            println!("{:>9} us  {what}", self.now);
+        }
+        let mut story = Story(mix(self.log, self.now));
+        story.write_fmt(what).unwrap();
+        self.log = story.0;
+    }
+
+    fn note_frame(&mut self, what: &str, peer: u8, frame: &Frame) {
+        let Frame { epoch, pos, rows, forward_from, wants_candidates, .. } = frame;
+        self.note(format_args!("{what} {peer} {epoch} {pos} {rows} {forward_from} {wants_candidates}"));
+    }
+
+    fn input(&mut self, input: Input) {
+        match &input {
+            Input::Candidates { from, frame, .. } => self.note_frame("candidates from", from.0[0], frame),
+            Input::Start { .. } | Input::Offers(_) => self.note(format_args!("offers {}", self.listed())),
+            other => self.note(format_args!("input {other:?}")),
+        }
+        for effect in self.session.step(Duration::from_micros(self.now), input) {
+            assert!(self.outcome.is_none(), "seed {}: an effect after the end: {effect:?}", self.seed);
+            match &effect {
+                Effect::Send { to, frame, .. } => self.note_frame("send to", to.node.0[0], frame),
+                Effect::Control { to, message } => self.note_control(to.node.0[0], message),
+                other => self.note(format_args!("effect {other:?}")),
+            }
+            self.effect(effect);
+        }
+    }
+
+    fn note_control(&mut self, to: u8, message: &Control) {
+        match message {
+            Control::Open { session, epoch, blocks, next, .. } => {
+                self.note(format_args!("open {to} {session:?} {epoch} {blocks} then {}", next.node.0[0]));
+            }
+            Control::Redirect { epoch, next, forward_from, .. } => {
+                self.note(format_args!("redirect {to} {epoch} to {} from {forward_from}", next.node.0[0]));
+            }
+            Control::Close { session } => self.note(format_args!("close {to} {session:?}")),
+        }
+    }
+
+    /// The listed nodes, as a set of bits.
+    fn listed(&self) -> u64 {
+        self.nodes.iter().filter(|(_, node)| node.listed).map(|(id, _)| 1 << id).sum()
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Control { to, message } => self.control(&to, message),
+            Effect::Send { to, session, epoch, frame } => {
+                assert_eq!(frame.epoch, epoch);
+                self.send(GATEWAY, &to, session, frame);
+            }
+            Effect::Token { index, id } => {
+                assert_eq!(index as usize, self.answer.len(), "seed {}: index out of order", self.seed);
+                self.answer.push(id);
+                self.token_times.push(self.now);
+                self.strike(index + 1);
+            }
+            Effect::Recovered(report) => assert!(!report.lost.is_empty(), "seed {}", self.seed),
+            Effect::Done(report) => {
+                self.token_times.push(self.now);
+                self.outcome = Some(Outcome::Done(report));
+            }
+            Effect::Failed(error) => self.outcome = Some(Outcome::Failed(error)),
+            Effect::WakeAt(at) => self.wake = Some(at.as_micros() as u64),
+        }
+    }
+
+    fn control(&mut self, to: &Peer, message: Control) {
+        let id = to.node.0[0];
+        let (life, alive, unnoticed) = (self.nodes[&id].life, self.nodes[&id].alive, self.nodes[&id].unnoticed);
+        let session = match &message {
+            Control::Open { session, .. } | Control::Redirect { session, .. } | Control::Close { session } => *session,
+        };
+        if let Control::Open { epoch, .. } = &message {
+            self.strike_recovery(*epoch, id);
+        }
+        if !alive && !unnoticed {
+            // Nobody answers there: the dial fails.
+            return self.after(100, DELAY_US, Event::Input(Input::Lost { node: to.node }));
+        }
+        let time = self.arrival(GATEWAY, id, false, session, 0);
+        self.at(time, Event::Control(id, life, message));
+    }
+
+    fn send(&mut self, from: u8, to: &Peer, session: SessionId, frame: Frame) {
+        frame.encode().unwrap();
+        let id = to.node.0[0];
+        let time = self.arrival(from, id, true, session, 0);
+        let generation = self.generations.get(&(from, id)).copied().unwrap_or(0);
+        let life = self.nodes.get(&id).map_or(0, |node| node.life);
+        if self.nodes.get(&id).is_some_and(|node| !node.alive && !node.unnoticed) {
+            return self.unreachable(from, id, session);
+        }
+        self.at(time, Event::Frame(from, id, life, generation, session, frame));
+    }
+
+    /// `from` learns that it cannot reach `to`.
+    fn unreachable(&mut self, from: u8, to: u8, session: SessionId) {
+        let node = peer(to).node;
+        let event =
+            if from == GATEWAY { Event::Input(Input::Lost { node }) } else { Event::NextLost(from, session, node) };
+        self.after(100, DELAY_US, event);
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Input(input) => self.input(input),
+            Event::Control(id, life, message) => self.on_control(id, life, message),
+            Event::Frame(from, id, life, generation, session, frame) => {
+                if self.generations.get(&(from, id)).copied().unwrap_or(0) != generation {
+                    return;
+                }
+                if id == GATEWAY {
+                    return self.input(Input::Candidates { from: peer(from).node, session, frame });
+                }
+                self.on_frame(from, id, life, session, frame);
+            }
+            Event::NextLost(id, session, node) => self.reply_fault(id, session, Fault::NextLost { node }),
+            Event::Detect(id) => self.detect(id),
+            Event::Restart(id) => {
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.alive = true;
+                    node.unnoticed = false;
+                }
+                self.note(format_args!("node {id} restarts"));
+                self.after(100, DELAY_US, Event::Rejoin(id));
+            }
+            Event::Rejoin(id) => {
+                let node = self.nodes.get_mut(&id).unwrap();
+                if node.alive && !node.listed {
+                    node.listed = true;
+                    let offers = self.offers();
+                    self.input(Input::Offers(offers));
+                }
+            }
+            Event::Fault(fault) => self.inflict(fault),
+        }
+    }
+
+    fn on_control(&mut self, id: u8, life: u32, message: Control) {
+        let n_blocks = self.n_blocks;
+        let node = self.nodes.get_mut(&id).unwrap();
+        if !node.alive || node.life != life {
+            return;
+        }
+        match message {
+            Control::Open { session, epoch, blocks, next, candidates, max_positions, .. } => {
+                assert!(node.blocks.covers(&blocks), "seed {}: node {id} does not hold {blocks}", self.seed);
+                let config =
+                    StageConfig { session, epoch, blocks, n_blocks, d_model: D_MODEL, candidates, max_positions, next };
+                node.stages.insert(session, (Stage::new(config), HashModel::new(blocks)));
+                let slow = if self.slow_open_us > 0 { self.rng.below(self.slow_open_us) } else { 0 };
+                let time = self.arrival(id, GATEWAY, false, session, slow);
+                let reply = ControlReply::Opened { session, epoch };
+                self.at(time, Event::Input(Input::Reply { from: peer(id).node, reply }));
+            }
+            Control::Redirect { session, epoch, next, replay_from, forward_from } => {
+                let Some((stage, _)) = node.stages.get_mut(&session) else { return };
+                let sent = stage.redirect(epoch, next, replay_from, forward_from);
+                self.outgoing(id, session, sent);
+            }
+            Control::Close { session } => {
+                node.stages.remove(&session);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, from: u8, id: u8, life: u32, session: SessionId, frame: Frame) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        if !node.alive || node.life != life {
+            return;
+        }
+        let Some((stage, model)) = node.stages.get_mut(&session) else {
+            return self.unreachable(from, id, session);
+        };
+        let sent = stage.on_frame(peer(from).node, frame, model);
+        match sent {
+            Ok(sent) => self.outgoing(id, session, sent),
+            Err(fault) => {
+                self.note(format_args!("node {id} faults {fault:?}"));
+                self.reply_fault(id, session, fault);
+            }
+        }
+    }
+
+    fn outgoing(&mut self, id: u8, session: SessionId, sent: Vec<skep_session::Outgoing>) {
+        for mut out in sent {
+            out.frame.hops.push(HopReport { hold_us: 10, rtt_us: u32::MAX });
+            let node = self.nodes.get_mut(&id).unwrap();
+            if node.garbage > 0
+                && let Payload::Candidates(list) = &mut out.frame.payload
+            {
+                node.garbage -= 1;
+                faults::spoil(&mut self.rng, list);
+                self.disasters.push(self.now);
+            }
+            self.send(id, &out.next, session, out.frame);
+        }
+    }
+
+    fn reply_fault(&mut self, id: u8, session: SessionId, fault: Fault) {
+        let Some((stage, _)) = self.nodes[&id].stages.get(&session) else { return };
+        let reply = ControlReply::Fault { session, epoch: stage.epoch(), fault };
+        let time = self.arrival(id, GATEWAY, false, session, 0);
+        self.at(time, Event::Input(Input::Reply { from: peer(id).node, reply }));
+    }
+
+    /// Blocks that no living, listed node holds.
+    pub fn uncovered(&self, without: &BTreeSet<u8>) -> bool {
+        let holds = |block: u32| {
+            let living = self.nodes.iter().filter(|(id, node)| node.alive && node.listed && !without.contains(id));
+            living.into_iter().any(|(_, node)| node.blocks.contains(block))
+        };
+        !(0..self.n_blocks).all(holds)
+    }
+
+    /// Sessions that living nodes still serve.
+    pub fn leftovers(&self) -> usize {
+        self.nodes.values().filter(|node| node.alive).map(|node| node.stages.len()).sum()
+    }
+}

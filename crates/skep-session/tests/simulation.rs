@@ -1,0 +1,103 @@
+//! Thousands of seeded disasters: the answer is the undisturbed one, every time.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+mod sim;
+
+use sim::{Faults, Outcome, Rng, World};
+use skep_session::{Finish, Limits};
+
+type Plan = fn(&mut Rng, u32) -> Faults;
+
+fn run(seed: u64, plan: Plan) -> World {
+    let mut world = World::new(seed, plan);
+    world.trace = std::env::var_os("SKEP_SIM_TRACE").is_some();
+    world.run();
+    world
+}
+
+/// What holds whatever happens: no wrong, missing or repeated token, and nothing left open.
+fn check_always(world: &World) {
+    let seed = world.seed;
+    assert!(
+        world.expected.starts_with(&world.answer),
+        "seed {seed}: {:?} instead of {:?}",
+        world.answer,
+        world.expected
+    );
+    assert_eq!(world.leftovers(), 0, "seed {seed}: stages are still open");
+}
+
+/// What holds while every block is on a living, listed machine.
+fn check_complete(world: &World) {
+    check_always(world);
+    let seed = world.seed;
+    let report = match &world.outcome {
+        Some(Outcome::Done(report)) => report,
+        Some(Outcome::Failed(error)) => panic!("seed {seed}: failed: {error}"),
+        None => panic!("seed {seed}: no end"),
+    };
+    assert!(matches!(report.finish, Finish::Stop | Finish::Length), "seed {seed}: {:?}", report.finish);
+    assert_eq!(world.answer, world.expected, "seed {seed}");
+    assert_eq!(report.completion_tokens as usize, world.expected.len(), "seed {seed}");
+    assert!(report.recoveries.len() <= Limits::default().max_recoveries as usize, "seed {seed}");
+    for two in world.token_times.windows(2) {
+        let within = |at: &&u64| **at + sim::DETECTION_US >= two[0] && **at <= two[1];
+        let disasters = world.disasters.iter().filter(within).count().max(1) as u64;
+        let stall = two[1] - two[0];
+        assert!(stall < 2_000_000 * disasters, "seed {seed}: {stall} us with {disasters} disasters at {:?}", two);
+    }
+}
+
+#[test]
+fn undisturbed_answers_are_right() {
+    for seed in 0..200 {
+        let world = run(seed, Faults::none);
+        check_complete(&world);
+        assert!(world.disasters.is_empty());
+    }
+}
+
+#[test]
+fn one_killed_stage_changes_nothing() {
+    let mut kills = 0;
+    for seed in 0..1_000 {
+        let world = run(seed, Faults::one_kill);
+        check_complete(&world);
+        kills += world.disasters.len();
+    }
+    assert!(kills > 700, "only {kills} stages were killed");
+}
+
+#[test]
+fn any_disasters_change_nothing_while_every_block_is_held() {
+    for seed in 0..3_000 {
+        check_complete(&run(seed, Faults::any));
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_go_on_ends_clean() {
+    let (mut done, mut failed) = (0, 0);
+    for seed in 0..1_000 {
+        let world = run(seed, Faults::uncovering);
+        check_always(&world);
+        match &world.outcome {
+            Some(Outcome::Done(_)) => done += 1,
+            Some(Outcome::Failed(_)) => failed += 1,
+            None => panic!("seed {seed}: no end"),
+        }
+    }
+    assert!(done > 500 && failed > 20, "{done} done, {failed} failed");
+}
+
+#[test]
+fn the_same_seed_is_the_same_story() {
+    let mut stories = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let first = run(seed, Faults::any);
+        assert_eq!(first.log, run(seed, Faults::any).log, "seed {seed}");
+        stories.insert(first.log);
+    }
+    assert!(stories.len() > 45);
+}
