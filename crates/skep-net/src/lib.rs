@@ -1,1 +1,65 @@
 //! The wire: endpoint by key, frames, heartbeats.
+//!
+//! # Protocol `skep/1`
+//! Two machines share one QUIC connection (iroh, TLS with both keys proven), dialled by whoever needs it first; either side opens
+//! streams on it. Two machines that dial each other at once end with two connections, which is harmless. A connection
+//! goes to the addresses of its [`Peer`](skep_types::wire::Peer) and nowhere else: no relay, no address service, no port mapper.
+//!
+//! The first byte of a stream says what it is:
+//!
+//! | byte | stream | then |
+//! |---|---|---|
+//! | 1 | bidirectional | control: [`Control`](skep_types::wire::Control) one way, [`ControlReply`](skep_types::wire::ControlReply) the other, any number of each |
+//! | 2 | unidirectional | data: one [`StreamHello`](skep_types::wire::StreamHello), then frames |
+//! | 3 | bidirectional | join: one [`Join`](skep_types::wire::Join) one way, one [`JoinReply`](skep_types::wire::JoinReply) the other |
+//!
+//! A message is its length as a little-endian `u32`, from 1 to [`MAX_CONTROL_BYTES`](skep_types::wire::MAX_CONTROL_BYTES), and that
+//! many bytes of `borsh`. Frames stand in [`skep_types::wire`]. A stream that ends between two messages or frames ended well; a
+//! stream that ends inside one did not. `Join::peer` must name the key of the connection, else the join is refused.
+//!
+//! # Heartbeats
+//! QUIC datagrams of exactly 9 bytes: kind (`u8`: 1 ping, 2 pong) and counter (`u64`, little-endian). A ping is answered at once by a
+//! pong with its counter. While somebody [watches](Net::watch) a node, each connection to it carries a ping every
+//! [`heartbeat_every`](NetLimits::heartbeat_every); when pings for [`dead_after`](NetLimits::dead_after) went unanswered, or
+//! the last connection closed, the node is down. Silence is counted in pings rather than in time, so that a machine that slept does
+//! not take its peers for dead. Other datagrams, and pongs that answer no open ping, are ignored and counted.
+//!
+//! # Bounds and refusals
+//! Connections, streams, unread bytes, messages, frames and the time to say hello are bounded by [`NetLimits`] and
+//! [`skep_types::wire`]. Memory follows the bytes that came, not the length that a header claims. What breaks the protocol ends its
+//! own stream, in both directions, with one of these codes; other streams and peers do not notice:
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 1 | the stream's first byte is unknown, or it said nothing for [`hello_timeout`](NetLimits::hello_timeout) |
+//! | 2 | a message or frame is malformed or over the limit |
+//! | 3 | the sender gave up inside a message or frame |
+//! | 4 | the receiver takes no more streams, for instance because it is closing |
+//!
+//! A connection is closed with 0 (the machine leaves), 1 (another connection to the same machine answers and this one does not) or
+//! 2 (too many connections).
+//!
+//! Everything runs on the caller's tokio runtime: long computations there would delay heartbeats, so they belong on other threads.
+
+mod config;
+mod congestion;
+mod connect;
+mod error;
+mod heartbeat;
+mod key;
+mod link;
+mod net;
+mod peer;
+mod serve;
+mod stream;
+mod watch;
+
+pub use config::{NetConfig, NetLimits};
+pub use error::NetError;
+pub use key::load_or_create_key;
+pub use net::{Net, NetEvent, NetStats};
+pub use peer::{format_peer, parse_peer};
+pub use stream::{
+    ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FrameReceiver, JoinResponder,
+};
+pub use watch::Watch;

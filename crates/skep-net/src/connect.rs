@@ -1,0 +1,137 @@
+//! Reaching a peer and opening streams to it.
+
+use crate::link::{FailedDial, Link};
+use crate::net::{ALPN, Shared};
+use crate::stream::{CONTROL, ControlReceiver, ControlSender, DATA, DataSender, Inbox, JOIN, Outbox, encode};
+use crate::{NetError, heartbeat, serve};
+use iroh::{EndpointAddr, PublicKey, TransportAddr};
+use skep_types::NodeId;
+use skep_types::wire::{Join, JoinReply, MAX_ADDRS, Peer, StreamHello};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+
+/// Waits for `work` within `limit`.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    node: NodeId,
+    what: &'static str,
+    work: impl Future<Output = Result<T, NetError>>,
+) -> Result<T, NetError> {
+    timeout(limit, work).await.unwrap_or(Err(NetError::Timeout { node, what, limit }))
+}
+
+fn lost(node: NodeId) -> impl Fn(iroh::endpoint::ConnectionError) -> NetError {
+    move |fault| NetError::Lost { node, reason: fault.to_string() }
+}
+
+impl Shared {
+    pub(crate) async fn open_control(
+        self: &Arc<Self>,
+        to: &Peer,
+    ) -> Result<(ControlSender, ControlReceiver), NetError> {
+        let (outbox, inbox) = self.open_both(to, vec![CONTROL]).await?;
+        Ok((ControlSender(outbox), ControlReceiver(inbox)))
+    }
+
+    pub(crate) async fn join(self: &Arc<Self>, to: &Peer, join: Join) -> Result<JoinReply, NetError> {
+        let mut bytes = vec![JOIN];
+        encode(to.node, join, &mut bytes)?;
+        let (_outbox, mut inbox) = self.open_both(to, bytes).await?;
+        let reply = within(self.limits.reply_timeout, to.node, "the answer to a join", inbox.message()).await?;
+        reply.ok_or(NetError::Truncated { node: to.node, bytes: 0 })
+    }
+
+    pub(crate) async fn open_data(self: &Arc<Self>, to: &Peer, hello: StreamHello) -> Result<DataSender, NetError> {
+        let mut bytes = vec![DATA];
+        encode(to.node, hello, &mut bytes)?;
+        let link = self.reach(to).await?;
+        within(self.limits.connect_timeout, to.node, "opening a stream", async {
+            let stream = link.connection.open_uni().await.map_err(lost(to.node))?;
+            let mut outbox = Outbox::new(to.node, stream);
+            outbox.send(bytes).await?;
+            Ok(DataSender(outbox))
+        })
+        .await
+    }
+
+    /// Opens a bidirectional stream; it exists for the peer only once something was written.
+    async fn open_both(self: &Arc<Self>, to: &Peer, first: Vec<u8>) -> Result<(Outbox, Inbox), NetError> {
+        let link = self.reach(to).await?;
+        within(self.limits.connect_timeout, to.node, "opening a stream", async {
+            let (send, receive) = link.connection.open_bi().await.map_err(lost(to.node))?;
+            let mut outbox = Outbox::new(to.node, send).urgent();
+            outbox.send(first).await?;
+            Ok((outbox, Inbox::new(to.node, receive)))
+        })
+        .await
+    }
+
+    /// A connection that works as far as can be known: one that answered lately or answers now, else a new one.
+    async fn reach(self: &Arc<Self>, to: &Peer) -> Result<Arc<Link>, NetError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(NetError::Closed);
+        }
+        if to.node == self.node {
+            return Err(NetError::ToSelf);
+        }
+        let asked = Instant::now();
+        if let Some(link) = self.working(to.node).await {
+            return Ok(link);
+        }
+        // Those who want the same peer at once share one dial.
+        let dial = self.book().entries.entry(to.node).or_default().dial.clone();
+        let mut last = dial.lock().await;
+        let dialled = self.book().newest(to.node).filter(|link| *link.heard.borrow() >= asked);
+        let outcome = match (dialled, &*last) {
+            (Some(link), _) => Ok(link),
+            (None, Some(failed)) if failed.at >= asked && failed.addrs == to.addrs => Err(failed.error.clone()),
+            _ => self.dial(to).await,
+        };
+        if let Err(error) = &outcome {
+            *last = Some(FailedDial { at: Instant::now(), addrs: to.addrs.clone(), error: error.clone() });
+        }
+        drop(last);
+        drop(dial);
+        self.book().tidy(to.node);
+        outcome
+    }
+
+    async fn working(&self, node: NodeId) -> Option<Arc<Link>> {
+        let link = self.book().newest(node)?;
+        let lately = |heard: &Instant| heard.elapsed() < self.limits.dead_after;
+        if lately(&link.heard.borrow()) {
+            return Some(link);
+        }
+        if link.missed.load(Ordering::Relaxed) >= self.limits.missed_beats() {
+            return None;
+        }
+        let mut heard = link.heard.subscribe();
+        heartbeat::ping(&link);
+        let answered = timeout(self.limits.dead_after, heard.wait_for(lately)).await;
+        matches!(answered, Ok(Ok(_))).then_some(())?;
+        link.is_open().then_some(link)
+    }
+
+    async fn dial(self: &Arc<Self>, to: &Peer) -> Result<Arc<Link>, NetError> {
+        let node = to.node;
+        if !(1..=MAX_ADDRS).contains(&to.addrs.len()) {
+            return Err(NetError::Addresses { node, count: to.addrs.len() });
+        }
+        let limit = self.limits.max_connections;
+        if self.book().count(true) >= limit {
+            return Err(NetError::TooManyConnections { limit });
+        }
+        let key = PublicKey::from_bytes(&node.0).map_err(|_| NetError::NotAKey { node })?;
+        let address = EndpointAddr::from_parts(key, to.addrs.iter().copied().map(TransportAddr::Ip));
+        let connection = within(self.limits.connect_timeout, node, "connecting", async {
+            let connected = self.endpoint.connect(address, ALPN).await;
+            connected.map_err(|fault| NetError::Connect { node, reason: format!("{fault:#}") })
+        })
+        .await?;
+        Ok(serve::adopt(self, connection, true))
+    }
+}

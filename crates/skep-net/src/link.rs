@@ -1,0 +1,124 @@
+//! Connections by machine.
+
+use crate::watch::Watched;
+use iroh::endpoint::{Connection, VarInt};
+use skep_types::NodeId;
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    },
+    time::Instant,
+};
+use tokio::sync::{Mutex, watch};
+
+/// Connections that one machine may have to this one; the oldest goes first. Two are ordinary (simultaneous dials), more come from
+/// restarts that nobody has noticed yet.
+pub(crate) const LINKS_PER_NODE: usize = 4;
+
+pub(crate) const CLOSE_STALE: VarInt = VarInt::from_u32(1);
+pub(crate) const CLOSE_CROWDED: VarInt = VarInt::from_u32(2);
+
+/// One connection and what its heartbeats tell.
+pub(crate) struct Link {
+    pub(crate) node: NodeId,
+    pub(crate) connection: Connection,
+    /// Whether this machine dialled.
+    pub(crate) dialled: bool,
+    /// Counter of the last ping.
+    pub(crate) sent: AtomicU64,
+    /// Counter of the last pong.
+    pub(crate) answered: AtomicU64,
+    /// Pings since the last pong.
+    pub(crate) missed: AtomicU32,
+    /// When the peer last proved to be there.
+    pub(crate) heard: watch::Sender<Instant>,
+}
+
+impl Link {
+    pub(crate) fn new(node: NodeId, connection: Connection, dialled: bool) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            connection,
+            dialled,
+            sent: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            missed: AtomicU32::new(0),
+            heard: watch::Sender::new(Instant::now()),
+        })
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.close_reason().is_none()
+    }
+}
+
+/// Why the last dial failed, for those who waited for it.
+pub(crate) struct FailedDial {
+    pub(crate) at: Instant,
+    pub(crate) addrs: Vec<SocketAddr>,
+    pub(crate) error: crate::NetError,
+}
+
+/// What is known about one machine.
+#[derive(Default)]
+pub(crate) struct Entry {
+    /// Newest last.
+    pub(crate) links: Vec<Arc<Link>>,
+    /// Present while somebody watches.
+    pub(crate) watched: Option<Watched>,
+    /// Held while somebody dials.
+    pub(crate) dial: Arc<Mutex<Option<FailedDial>>>,
+}
+
+impl Entry {
+    pub(crate) fn newest(&self) -> Option<Arc<Link>> {
+        self.links.iter().rev().find(|link| link.is_open()).cloned()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.links.is_empty() && self.watched.is_none() && Arc::strong_count(&self.dial) == 1
+    }
+}
+
+/// All machines with a connection, a watch or a dial under way.
+#[derive(Default)]
+pub(crate) struct Book {
+    pub(crate) entries: HashMap<NodeId, Entry>,
+}
+
+impl Book {
+    /// Links in one direction.
+    pub(crate) fn count(&self, dialled: bool) -> usize {
+        self.entries.values().flat_map(|entry| &entry.links).filter(|link| link.dialled == dialled).count()
+    }
+
+    pub(crate) fn newest(&self, node: NodeId) -> Option<Arc<Link>> {
+        self.entries.get(&node)?.newest()
+    }
+
+    /// Adds a link and closes the oldest of the node's if they are too many.
+    pub(crate) fn add(&mut self, link: Arc<Link>) {
+        let links = &mut self.entries.entry(link.node).or_default().links;
+        if links.len() >= LINKS_PER_NODE {
+            links.remove(0).connection.close(CLOSE_CROWDED, b"too many connections");
+        }
+        links.push(link);
+    }
+
+    pub(crate) fn remove(&mut self, link: &Arc<Link>) {
+        if let Some(entry) = self.entries.get_mut(&link.node) {
+            entry.links.retain(|other| !Arc::ptr_eq(other, link));
+        }
+        self.tidy(link.node);
+    }
+
+    /// Forgets a machine that nothing refers to.
+    pub(crate) fn tidy(&mut self, node: NodeId) {
+        if self.entries.get(&node).is_some_and(Entry::is_idle) {
+            self.entries.remove(&node);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The endpoint of this machine.
+
+use crate::congestion::FloorFactory;
+use crate::link::Book;
+use crate::stream::{
+    ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FrameReceiver, JoinResponder,
+};
+use crate::{NetConfig, NetError, NetLimits, Watch, serve, watch};
+use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
+use iroh::{Endpoint, RelayMode, SecretKey};
+use skep_types::NodeId;
+use skep_types::wire::{Join, JoinReply, MAX_ADDRS, Peer, StreamHello};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::mpsc};
+
+pub(crate) const ALPN: &[u8] = b"skep/1";
+
+/// Longer than any stall of a home computer: death is the heartbeats' business, and a connection given up loses its sessions for nothing.
+const IDLE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// Longest wait for a machine's own addresses, and for peers to hear of a close.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What other machines do to this one.
+pub enum NetEvent {
+    /// A gateway opened a control stream.
+    Control {
+        /// Who.
+        from: NodeId,
+        /// What it asks.
+        requests: ControlRequests,
+        /// Where to answer.
+        replies: ControlReplies,
+    },
+    /// The hop before opened a data stream.
+    Data {
+        /// Who.
+        from: NodeId,
+        /// Its first message.
+        hello: StreamHello,
+        /// Its frames.
+        frames: FrameReceiver,
+    },
+    /// A node wants to join. `join.peer.node` is its proven key.
+    Join {
+        /// Who.
+        from: NodeId,
+        /// What it says.
+        join: Join,
+        /// Where to answer.
+        reply: JoinResponder,
+    },
+    /// A watched node stopped answering, or its last connection closed. Told once.
+    Down {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node that was told to be down answers again, or has a new connection.
+    Up {
+        /// Which.
+        node: NodeId,
+    },
+}
+
+impl fmt::Debug for NetEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, node) = match self {
+            Self::Control { from, .. } => ("Control", from),
+            Self::Data { from, .. } => ("Data", from),
+            Self::Join { from, .. } => ("Join", from),
+            Self::Down { node } => ("Down", node),
+            Self::Up { node } => ("Up", node),
+        };
+        f.debug_tuple(kind).field(node).finish()
+    }
+}
+
+/// Counts of what was refused since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetStats {
+    /// Datagrams that are no heartbeat or answer no open one.
+    pub datagrams_ignored: u64,
+    /// Streams whose first byte or first message was wrong or late.
+    pub streams_refused: u64,
+    /// Connections that were too many or did not complete.
+    pub connections_refused: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) datagrams: AtomicU64,
+    pub(crate) streams: AtomicU64,
+    pub(crate) connections: AtomicU64,
+}
+
+/// What the endpoint and its tasks share.
+pub(crate) struct Shared {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) node: NodeId,
+    pub(crate) limits: NetLimits,
+    pub(crate) counters: Counters,
+    pub(crate) runtime: Handle,
+    pub(crate) closed: AtomicBool,
+    events: Mutex<Option<mpsc::Sender<NetEvent>>>,
+    book: Mutex<Book>,
+}
+
+impl Shared {
+    /// The connections. No code that holds the lock waits or can panic half-way through a change.
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The way to the reader of the events, until the endpoint closes.
+    pub(crate) fn events(&self) -> Option<mpsc::Sender<NetEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts an event into the queue unless it is full.
+    pub(crate) fn announce(&self, event: NetEvent) -> bool {
+        self.events().is_none_or(|events| !matches!(events.try_send(event), Err(mpsc::error::TrySendError::Full(_))))
+    }
+
+    fn stop(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Closes the endpoint when the last [`Net`] is gone without [`Net::close`].
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.0.closed.load(Ordering::Relaxed) {
+            self.0.stop();
+            let endpoint = self.0.endpoint.clone();
+            self.0.runtime.spawn(async move { endpoint.close().await });
+        }
+    }
+}
+
+/// The endpoint of this machine; clones share it. When the last clone goes, the endpoint closes.
+#[derive(Clone)]
+pub struct Net {
+    pub(crate) shared: Arc<Shared>,
+    _guard: Arc<Guard>,
+}
+
+impl Net {
+    /// Opens the socket and begins to accept. Contacts nobody. The receiver gets what other machines do, in a bounded queue: while
+    /// it is full, peers wait.
+    ///
+    /// # Errors
+    /// [`NetError::Bind`], for instance when the port is in use.
+    pub async fn bind(config: NetConfig) -> Result<(Self, mpsc::Receiver<NetEvent>), NetError> {
+        let NetConfig { secret, bind, limits } = config;
+        let endpoint = bind_endpoint(&secret, bind, &limits).await?;
+        let (sender, receiver) = mpsc::channel(limits.max_events.max(1));
+        let shared = Arc::new(Shared {
+            node: NodeId(*endpoint.id().as_bytes()),
+            endpoint,
+            limits,
+            counters: Counters::default(),
+            runtime: Handle::current(),
+            closed: AtomicBool::new(false),
+            events: Mutex::new(Some(sender)),
+            book: Mutex::default(),
+        });
+        shared.runtime.spawn(serve::accept(shared.clone()));
+        let net = Self { _guard: Arc::new(Guard(shared.clone())), shared };
+        if bind.ip().is_unspecified() {
+            net.learn_addresses().await;
+        }
+        Ok((net, receiver))
+    }
+
+    /// The machine's interfaces are listed by a task of the endpoint; without any, loopback remains.
+    async fn learn_addresses(&self) {
+        let listed = async {
+            while self.shared.endpoint.addr().ip_addrs().next().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, listed).await;
+    }
+
+    /// This machine's key.
+    pub fn node_id(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// This machine as others may reach it: the bound address, or those of its interfaces if it listens on all.
+    pub fn peer(&self) -> Peer {
+        let bound = self.shared.endpoint.bound_sockets();
+        let mut addrs: Vec<SocketAddr> = bound.iter().copied().filter(|addr| !addr.ip().is_unspecified()).collect();
+        if addrs.is_empty() {
+            addrs = self.shared.endpoint.addr().ip_addrs().copied().collect();
+        }
+        if addrs.is_empty() {
+            let loopback = |addr: &SocketAddr| match addr {
+                SocketAddr::V4(_) => SocketAddr::from(([127, 0, 0, 1], addr.port())),
+                SocketAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, addr.port())),
+            };
+            addrs = bound.iter().map(loopback).collect();
+        }
+        addrs.truncate(MAX_ADDRS);
+        Peer { node: self.shared.node, addrs }
+    }
+
+    /// Asks `to` to be let in.
+    ///
+    /// # Errors
+    /// When it cannot be reached or does not answer within [`NetLimits::reply_timeout`].
+    pub async fn join(&self, to: &Peer, join: Join) -> Result<JoinReply, NetError> {
+        self.shared.join(to, join).await
+    }
+
+    /// Opens a control stream as a gateway.
+    ///
+    /// # Errors
+    /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
+    pub async fn open_control(&self, to: &Peer) -> Result<(ControlSender, ControlReceiver), NetError> {
+        self.shared.open_control(to).await
+    }
+
+    /// Opens a data stream to the next hop.
+    ///
+    /// # Errors
+    /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
+    pub async fn open_data(&self, to: &Peer, hello: StreamHello) -> Result<DataSender, NetError> {
+        self.shared.open_data(to, hello).await
+    }
+
+    /// Sends heartbeats to `node` on every connection with it for as long as any [`Watch`] of it lives. Its going and coming are
+    /// told as [`NetEvent::Down`] and [`NetEvent::Up`]; a node starts as up, and is down if no connection comes about within
+    /// [`NetLimits::dead_after`]. A watch does not dial.
+    pub fn watch(&self, node: NodeId) -> Watch {
+        watch::watch(&self.shared, node)
+    }
+
+    /// QUIC's smoothed round-trip time to a connected node.
+    pub fn rtt(&self, node: NodeId) -> Option<Duration> {
+        let link = self.shared.book().newest(node)?;
+        let paths = link.connection.paths();
+        let rtt = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next()).map(|path| path.rtt());
+        rtt
+    }
+
+    /// Whether there is a connection to `node` and, if it is watched, it answers.
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        let book = self.shared.book();
+        book.entries
+            .get(&node)
+            .is_some_and(|entry| entry.newest().is_some() && entry.watched.as_ref().is_none_or(|watched| !watched.down))
+    }
+
+    /// What was refused so far.
+    pub fn stats(&self) -> NetStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.shared.counters;
+        NetStats {
+            datagrams_ignored: count(&counters.datagrams),
+            streams_refused: count(&counters.streams),
+            connections_refused: count(&counters.connections),
+        }
+    }
+
+    /// Leaves: every connection closes, peers are told, and the event queue ends. Other clones get [`NetError::Closed`].
+    pub async fn close(self) {
+        self.shared.stop();
+        let _ = tokio::time::timeout(PATIENCE, self.shared.endpoint.close()).await;
+    }
+}
+
+async fn bind_endpoint(secret: &[u8; 32], bind: SocketAddr, limits: &NetLimits) -> Result<Endpoint, NetError> {
+    let failed = |reason: String| NetError::Bind { addr: bind, reason };
+    let idle = IdleTimeout::try_from(IDLE).map_err(|fault| failed(fault.to_string()))?;
+    let transport = QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(limits.max_streams.into())
+        .max_concurrent_uni_streams(limits.max_streams.into())
+        .stream_receive_window(limits.stream_window.into())
+        .receive_window(limits.connection_window.into())
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(KEEP_ALIVE)
+        .datagram_receive_buffer_size(Some(64 << 10))
+        .datagram_send_buffer_size(16 << 10)
+        .congestion_controller_factory(Arc::new(FloorFactory))
+        .build();
+    let builder = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(secret))
+        .alpns(vec![ALPN.to_vec()])
+        .relay_mode(RelayMode::Disabled)
+        .portmapper_config(PortmapperConfig::Disabled)
+        .clear_address_lookup()
+        .clear_ip_transports()
+        .transport_config(transport)
+        .bind_addr(bind)
+        .map_err(|fault| failed(fault.to_string()))?;
+    builder.bind().await.map_err(|fault| failed(format!("{fault:#}")))
+}

@@ -1,0 +1,173 @@
+//! What comes in: connections, streams, first bytes.
+
+use crate::connect::within;
+use crate::link::{CLOSE_CROWDED, Link};
+use crate::net::{NetEvent, Shared};
+use crate::stream::{
+    CODE_BUSY, CODE_HELLO, CONTROL, ControlReplies, ControlRequests, DATA, FrameReceiver, Inbox, JOIN, JoinResponder,
+    Outbox,
+};
+use crate::{NetError, heartbeat};
+use iroh::endpoint::{Connection, Incoming};
+use skep_types::NodeId;
+use skep_types::wire::{Join, JoinReply, StreamHello};
+use std::sync::{Arc, atomic::Ordering};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Handshakes that may be under way at once.
+const HANDSHAKES: usize = 64;
+
+/// Accepts connections until the endpoint closes.
+pub(crate) async fn accept(shared: Arc<Shared>) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    while let Some(incoming) = shared.endpoint.accept().await {
+        let permit = handshakes.clone().try_acquire_owned();
+        let full = shared.book().count(false) >= shared.limits.max_connections;
+        match permit {
+            Ok(permit) if !full => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    welcome(&shared, incoming).await;
+                    drop(permit);
+                });
+            }
+            _ => {
+                shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+                incoming.refuse();
+            }
+        }
+    }
+}
+
+async fn welcome(shared: &Arc<Shared>, incoming: Incoming) {
+    let connection = match incoming.accept() {
+        Ok(accepting) => timeout(shared.limits.hello_timeout, accepting).await.ok().and_then(Result::ok),
+        Err(_) => None,
+    };
+    match connection {
+        Some(connection) if shared.book().count(false) < shared.limits.max_connections => {
+            adopt(shared, connection, false);
+        }
+        refused => {
+            shared.counters.connections.fetch_add(1, Ordering::Relaxed);
+            if let Some(connection) = refused {
+                connection.close(CLOSE_CROWDED, b"too many connections");
+            }
+        }
+    }
+}
+
+/// Takes a connection into the book and serves it until it ends.
+pub(crate) fn adopt(shared: &Arc<Shared>, connection: Connection, dialled: bool) -> Arc<Link> {
+    let node = NodeId(*connection.remote_id().as_bytes());
+    let link = Link::new(node, connection, dialled);
+    shared.book().add(link.clone());
+    tracing::debug!(node = %node.short(), dialled, "connected");
+    // The heartbeats have their own task, so that no stream can delay an answer.
+    shared.runtime.spawn(heartbeat::read(shared.clone(), link.clone()));
+    shared.runtime.spawn(streams(shared.clone(), link.clone()));
+    link
+}
+
+async fn streams(shared: Arc<Shared>, link: Arc<Link>) {
+    let node = link.node;
+    let fault = loop {
+        tokio::select! {
+            stream = link.connection.accept_uni() => match stream {
+                Ok(stream) => {
+                    tokio::spawn(uni(shared.clone(), Inbox::new(node, stream)));
+                }
+                Err(fault) => break fault,
+            },
+            streams = link.connection.accept_bi() => match streams {
+                Ok((send, receive)) => {
+                    let (outbox, inbox) = (Outbox::new(node, send), Inbox::new(node, receive));
+                    tokio::spawn(both(shared.clone(), node, outbox, inbox));
+                }
+                Err(fault) => break fault,
+            },
+        }
+    };
+    tracing::debug!(node = %node.short(), %fault, "disconnected");
+    shared.book().remove(&link);
+}
+
+/// Hands a good stream to the reader of the events; ends any other.
+async fn uni(shared: Arc<Shared>, mut inbox: Inbox) {
+    let node = inbox.node();
+    let hello = within(shared.limits.hello_timeout, node, "the hello", async {
+        match inbox.byte().await? {
+            Some(DATA) => inbox.message::<StreamHello>().await,
+            _ => Ok(None),
+        }
+    });
+    match hello.await {
+        Ok(Some(hello)) => {
+            let event = NetEvent::Data { from: node, hello, frames: FrameReceiver(inbox) };
+            offer(&shared, event).await;
+        }
+        refused => {
+            count(&shared, node, refused.err());
+            inbox.refuse(CODE_HELLO);
+        }
+    }
+}
+
+async fn both(shared: Arc<Shared>, node: NodeId, mut outbox: Outbox, mut inbox: Inbox) {
+    let first = within(shared.limits.hello_timeout, node, "the hello", async {
+        Ok(match inbox.byte().await? {
+            Some(CONTROL) => First::Control,
+            Some(JOIN) => inbox.message::<Join>().await?.map_or(First::Other, First::Join),
+            _ => First::Other,
+        })
+    });
+    match first.await {
+        Ok(First::Control) => {
+            let (requests, replies) = (ControlRequests(inbox), ControlReplies(outbox.urgent()));
+            offer(&shared, NetEvent::Control { from: node, requests, replies }).await;
+        }
+        Ok(First::Join(join)) if join.peer.node == node => {
+            offer(&shared, NetEvent::Join { from: node, join, reply: JoinResponder(outbox) }).await;
+        }
+        Ok(First::Join(_)) => {
+            count(&shared, node, None);
+            let reason = "the join names another key than the connection's".to_owned();
+            let _ = JoinResponder(outbox).send(JoinReply::Refused { reason }).await;
+        }
+        refused => {
+            count(&shared, node, refused.err());
+            inbox.refuse(CODE_HELLO);
+            outbox.reset(CODE_HELLO);
+        }
+    }
+}
+
+/// What a bidirectional stream turned out to be.
+enum First {
+    Control,
+    Join(Join),
+    Other,
+}
+
+fn count(shared: &Shared, node: NodeId, fault: Option<NetError>) {
+    shared.counters.streams.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(node = %node.short(), ?fault, "refused a stream");
+}
+
+/// Waits for room in the queue; when nobody reads any more, the stream is refused.
+async fn offer(shared: &Shared, event: NetEvent) {
+    let refused = match shared.events() {
+        Some(events) => events.send(event).await.err().map(|refused| refused.0),
+        None => Some(event),
+    };
+    match refused {
+        Some(NetEvent::Data { mut frames, .. }) => frames.0.refuse(CODE_BUSY),
+        Some(NetEvent::Control { mut requests, mut replies, .. }) => {
+            requests.0.refuse(CODE_BUSY);
+            replies.0.reset(CODE_BUSY);
+        }
+        Some(NetEvent::Join { mut reply, .. }) => reply.0.reset(CODE_BUSY),
+        _ => {}
+    }
+}

@@ -1,0 +1,406 @@
+//! One end of a QUIC stream: whole messages and frames in and out.
+
+use crate::NetError;
+use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::{Buf, Bytes};
+use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+use skep_types::NodeId;
+use skep_types::wire::{
+    Control, ControlReply, FRAME_HEADER_BYTES, Fault, Frame, FrameHeader, Join, JoinReply, MAX_ADDRS,
+    MAX_CONTROL_BYTES, MAX_REASON_BYTES, StreamHello,
+};
+
+pub(crate) const CONTROL: u8 = 1;
+pub(crate) const DATA: u8 = 2;
+pub(crate) const JOIN: u8 = 3;
+
+pub(crate) const CODE_HELLO: VarInt = VarInt::from_u32(1);
+pub(crate) const CODE_MALFORMED: VarInt = VarInt::from_u32(2);
+pub(crate) const CODE_UNFINISHED: VarInt = VarInt::from_u32(3);
+pub(crate) const CODE_BUSY: VarInt = VarInt::from_u32(4);
+
+/// Most bytes taken from QUIC at once, and the most kept for reuse between two frames.
+const PIECE: usize = 64 << 10;
+
+/// A message that has bounds beyond its length.
+pub(crate) trait Message: BorshSerialize + BorshDeserialize {
+    /// What breaks a bound, if anything does.
+    fn fault(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Cuts texts that are too long.
+    fn trim(&mut self) {}
+}
+
+fn reason_of_reply(reply: &mut ControlReply) -> Option<&mut String> {
+    match reply {
+        ControlReply::Refused { reason, .. }
+        | ControlReply::Fault { fault: Fault::BadFrame { reason, .. } | Fault::Compute { reason }, .. } => Some(reason),
+        _ => None,
+    }
+}
+
+fn cut(reason: &mut String) {
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+}
+
+impl Message for StreamHello {}
+
+impl Message for Control {
+    fn fault(&self) -> Option<&'static str> {
+        match self {
+            Self::Open { next, .. } | Self::Redirect { next, .. } if next.addrs.len() > MAX_ADDRS => {
+                Some("the next hop lists too many addresses")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Message for ControlReply {
+    fn fault(&self) -> Option<&'static str> {
+        let long = match self {
+            Self::Refused { reason, .. }
+            | Self::Fault { fault: Fault::BadFrame { reason, .. } | Fault::Compute { reason }, .. } => reason.len(),
+            _ => 0,
+        };
+        (long > MAX_REASON_BYTES).then_some("its reason is too long")
+    }
+
+    fn trim(&mut self) {
+        if let Some(reason) = reason_of_reply(self) {
+            cut(reason);
+        }
+    }
+}
+
+impl Message for Join {
+    fn fault(&self) -> Option<&'static str> {
+        (self.peer.addrs.len() > MAX_ADDRS).then_some("it lists too many addresses")
+    }
+}
+
+impl Message for JoinReply {
+    fn fault(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { reason } if reason.len() > MAX_REASON_BYTES => Some("its reason is too long"),
+            _ => None,
+        }
+    }
+
+    fn trim(&mut self) {
+        if let Self::Refused { reason } = self {
+            cut(reason);
+        }
+    }
+}
+
+/// The bytes of a message: length, then `borsh`.
+pub(crate) fn encode<M: Message>(node: NodeId, mut message: M, out: &mut Vec<u8>) -> Result<(), NetError> {
+    message.trim();
+    if let Some(reason) = message.fault() {
+        return Err(NetError::Message { node, reason: reason.to_owned() });
+    }
+    let body = borsh::to_vec(&message).map_err(|fault| NetError::Message { node, reason: fault.to_string() })?;
+    let length = u32::try_from(body.len()).ok().filter(|_| (1..=MAX_CONTROL_BYTES).contains(&body.len()));
+    let length = length.ok_or(NetError::MessageLength { node, bytes: body.len() })?;
+    out.extend(length.to_le_bytes());
+    out.extend(body);
+    Ok(())
+}
+
+/// The sending end. A send that was dropped half-way is completed by the next one; if there is none, the stream is reset, so that the
+/// reader never takes the half for an end.
+pub(crate) struct Outbox {
+    node: NodeId,
+    stream: SendStream,
+    pending: Bytes,
+}
+
+impl Outbox {
+    pub(crate) fn new(node: NodeId, stream: SendStream) -> Self {
+        Self { node, stream, pending: Bytes::new() }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), NetError> {
+        self.flush().await?;
+        self.pending = bytes.into();
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), NetError> {
+        while self.pending.has_remaining() {
+            let written = self.stream.write(&self.pending).await.map_err(|fault| write_error(self.node, fault))?;
+            self.pending.advance(written);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn send_message<M: Message>(&mut self, message: M) -> Result<(), NetError> {
+        let mut bytes = Vec::new();
+        encode(self.node, message, &mut bytes)?;
+        self.send(bytes).await
+    }
+
+    /// Control goes before data on a busy connection.
+    pub(crate) fn urgent(self) -> Self {
+        // A stream that is closed already needs no priority.
+        let _ = self.stream.set_priority(1);
+        self
+    }
+
+    pub(crate) fn reset(&mut self, code: VarInt) {
+        let _ = self.stream.reset(code);
+        self.pending = Bytes::new();
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        if !self.pending.is_empty() {
+            self.reset(CODE_UNFINISHED);
+        }
+    }
+}
+
+/// The receiving end. Reads may be dropped and begun again without losing a byte.
+pub(crate) struct Inbox {
+    node: NodeId,
+    stream: RecvStream,
+    buffer: Vec<u8>,
+    failed: Option<NetError>,
+}
+
+impl Inbox {
+    pub(crate) fn new(node: NodeId, stream: RecvStream) -> Self {
+        Self { node, stream, buffer: Vec::new(), failed: None }
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Waits until `wanted` bytes are in the buffer; false if the stream ended before the first. The buffer never grows beyond twice
+    /// the bytes that came.
+    async fn fill(&mut self, wanted: usize) -> Result<bool, NetError> {
+        while self.buffer.len() < wanted {
+            let most = (wanted - self.buffer.len()).min(PIECE);
+            match self.stream.read_chunk(most).await.map_err(|fault| read_error(self.node, fault))? {
+                Some(bytes) => self.buffer.extend_from_slice(&bytes),
+                None if self.buffer.is_empty() => return Ok(false),
+                None => return Err(NetError::Truncated { node: self.node, bytes: self.buffer.len() }),
+            }
+        }
+        Ok(true)
+    }
+
+    fn taken(&mut self) {
+        self.buffer.clear();
+        if self.buffer.capacity() > PIECE {
+            self.buffer = Vec::new();
+        }
+    }
+
+    pub(crate) async fn byte(&mut self) -> Result<Option<u8>, NetError> {
+        let byte = self.fill(1).await?.then(|| self.buffer[0]);
+        self.taken();
+        Ok(byte)
+    }
+
+    pub(crate) async fn message<M: Message>(&mut self) -> Result<Option<M>, NetError> {
+        self.check()?;
+        let outcome = self.read_message().await;
+        self.keep(outcome)
+    }
+
+    async fn read_message<M: Message>(&mut self) -> Result<Option<M>, NetError> {
+        let node = self.node;
+        if !self.fill(4).await? {
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]) as usize;
+        if !(1..=MAX_CONTROL_BYTES).contains(&length) {
+            return Err(NetError::MessageLength { node, bytes: length });
+        }
+        self.fill(4 + length).await?;
+        let message: M = borsh::from_slice(&self.buffer[4..])
+            .map_err(|fault| NetError::Message { node, reason: fault.to_string() })?;
+        if let Some(reason) = message.fault() {
+            return Err(NetError::Message { node, reason: reason.to_owned() });
+        }
+        self.taken();
+        Ok(Some(message))
+    }
+
+    async fn frame(&mut self) -> Result<Option<Frame>, NetError> {
+        self.check()?;
+        let outcome = self.read_frame().await;
+        self.keep(outcome)
+    }
+
+    async fn read_frame(&mut self) -> Result<Option<Frame>, NetError> {
+        let refused = |node| move |source| NetError::Frame { node, source };
+        if !self.fill(FRAME_HEADER_BYTES).await? {
+            return Ok(None);
+        }
+        let mut head = [0; FRAME_HEADER_BYTES];
+        head.copy_from_slice(&self.buffer[..FRAME_HEADER_BYTES]);
+        let header = FrameHeader::parse(&head).map_err(refused(self.node))?;
+        self.fill(FRAME_HEADER_BYTES + header.body_bytes()).await?;
+        let frame = Frame::decode(header, &self.buffer[FRAME_HEADER_BYTES..]).map_err(refused(self.node))?;
+        self.taken();
+        Ok(Some(frame))
+    }
+
+    fn check(&self) -> Result<(), NetError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// A stream that failed stays failed, and its sender is told.
+    fn keep<T>(&mut self, outcome: Result<T, NetError>) -> Result<T, NetError> {
+        if let Err(fault) = &outcome {
+            self.failed = Some(fault.clone());
+            self.refuse(CODE_MALFORMED);
+        }
+        outcome
+    }
+
+    pub(crate) fn refuse(&mut self, code: VarInt) {
+        self.buffer = Vec::new();
+        // The stream may have ended by itself; then nobody needs to be told.
+        let _ = self.stream.stop(code);
+    }
+}
+
+fn write_error(node: NodeId, fault: WriteError) -> NetError {
+    match fault {
+        WriteError::Stopped(code) => NetError::Stopped { node, code: code.into_inner() },
+        other => NetError::Lost { node, reason: other.to_string() },
+    }
+}
+
+fn read_error(node: NodeId, fault: ReadError) -> NetError {
+    match fault {
+        ReadError::Reset(code) => NetError::Reset { node, code: code.into_inner() },
+        other => NetError::Lost { node, reason: other.to_string() },
+    }
+}
+
+macro_rules! sender {
+    ($(#[$doc:meta])* $name:ident, $message:ty) => {
+        $(#[$doc])*
+        pub struct $name(pub(crate) Outbox);
+
+        impl $name {
+            /// The machine at the other end.
+            pub fn node(&self) -> NodeId {
+                self.0.node
+            }
+
+            /// Sends one message; too long a reason is cut. A send dropped half-way is completed by the next.
+            ///
+            /// # Errors
+            /// When the message breaks a bound, the peer stopped reading or the connection ended.
+            pub async fn send(&mut self, message: $message) -> Result<(), NetError> {
+                self.0.send_message(message).await
+            }
+        }
+    };
+}
+
+macro_rules! receiver {
+    ($(#[$doc:meta])* $name:ident, $message:ty) => {
+        $(#[$doc])*
+        pub struct $name(pub(crate) Inbox);
+
+        impl $name {
+            /// The machine at the other end.
+            pub fn node(&self) -> NodeId {
+                self.0.node
+            }
+
+            /// The next message, or none when the peer is done. May be dropped and called again (as in `select!`) without loss.
+            ///
+            /// # Errors
+            /// When the message is malformed or over a bound, the peer gave up or the connection ended; the same again on every later
+            /// call.
+            pub async fn recv(&mut self) -> Result<Option<$message>, NetError> {
+                self.0.message().await
+            }
+        }
+    };
+}
+
+sender!(
+    /// Gateway's end of a control stream, towards the stage. Dropping it ends the stream's requests.
+    ControlSender,
+    Control
+);
+receiver!(
+    /// Gateway's end of a control stream, from the stage.
+    ControlReceiver,
+    ControlReply
+);
+receiver!(
+    /// Stage's end of a control stream, from the gateway.
+    ControlRequests,
+    Control
+);
+sender!(
+    /// Stage's end of a control stream, towards the gateway. Dropping it ends the stream's replies.
+    ControlReplies,
+    ControlReply
+);
+
+/// The sending end of a data stream. Dropping it ends the stream, well unless a send was dropped half-way.
+pub struct DataSender(pub(crate) Outbox);
+
+impl DataSender {
+    /// The machine at the other end.
+    pub fn node(&self) -> NodeId {
+        self.0.node
+    }
+
+    /// Sends one frame with one write; returns when QUIC has taken all of it, which waits while the reader lags behind by more than the
+    /// stream window. A send dropped half-way is completed by the next.
+    ///
+    /// # Errors
+    /// When the frame is one that the receiver would refuse (nothing is sent), the peer stopped reading or the connection ended.
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), NetError> {
+        let bytes = frame.encode().map_err(|source| NetError::Frame { node: self.0.node, source })?;
+        self.0.send(bytes).await
+    }
+}
+
+/// The receiving end of a data stream. Dropping it tells the sender that nobody reads.
+pub struct FrameReceiver(pub(crate) Inbox);
+
+impl FrameReceiver {
+    /// The machine at the other end.
+    pub fn node(&self) -> NodeId {
+        self.0.node
+    }
+
+    /// The next frame, or none when the sender is done. May be dropped and called again (as in `select!`) without loss.
+    ///
+    /// # Errors
+    /// When bytes are not a frame (a bad header is refused before its body is waited for), the peer gave up or the connection ended; the
+    /// same again on every later call.
+    pub async fn recv(&mut self) -> Result<Option<Frame>, NetError> {
+        self.0.frame().await
+    }
+}
+
+/// Answers one join. Dropped without an answer, the joining node sees the stream end.
+pub struct JoinResponder(pub(crate) Outbox);
+
+impl JoinResponder {
+    /// Sends the answer; too long a reason is cut.
+    ///
+    /// # Errors
+    /// When the joining node is gone.
+    pub async fn send(mut self, reply: JoinReply) -> Result<(), NetError> {
+        self.0.send_message(reply).await
+    }
+}
