@@ -11,6 +11,11 @@ use crate::{page, shell, tree};
 const BROWSER_HINT: &str =
     if cfg!(target_os = "macos") { "brew install --cask chromium" } else { "apt-get install -y chromium" };
 
+/// The Python environment, what goes into it, and inside it a copy of the list that went in.
+const VENV: &str = "target/venv";
+const REQUIREMENTS: &str = "tools/requirements.txt";
+const VENV_STAMP: &str = "installed-requirements.txt";
+
 /// The machine, and what has been set up on it so far.
 pub struct Kit {
     pub root: PathBuf,
@@ -48,11 +53,12 @@ impl Kit {
 
     /// Tells a command where the Python, the npm packages and the browser are, as far as they exist.
     pub fn lend<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        if let Some(Ok(python)) = &self.python {
+        if let Some(python) = installed_venv(&self.root) {
             command.env("SKEP_PYTHON", python);
         }
-        if let Some(Ok(modules)) = &self.node_modules {
-            command.env("SKEP_NODE_MODULES", modules).env("NODE_PATH", modules);
+        let modules = self.root.join("target/npm/node_modules");
+        if modules.exists() {
+            command.env("SKEP_NODE_MODULES", &modules).env("NODE_PATH", &modules);
         }
         if let Ok(browser) = browser() {
             command.env("CHROMIUM", browser);
@@ -87,12 +93,11 @@ pub fn browser() -> Result<PathBuf, String> {
 }
 
 fn make_venv(root: &Path) -> Result<PathBuf, String> {
-    let (folder, list) = (root.join("target/venv"), root.join("tools/requirements.txt"));
-    let (python, stamp) = (folder.join("bin/python"), folder.join("installed-requirements.txt"));
-    let wanted = fs::read_to_string(&list).map_err(|error| format!("cannot read {}: {error}", list.display()))?;
-    if python.exists() && fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+    if let Some(python) = installed_venv(root) {
         return Ok(python);
     }
+    let (folder, list) = (root.join(VENV), root.join(REQUIREMENTS));
+    let python = folder.join("bin/python");
     let base = shell::which(&["python3"]).ok_or("no python3; install it with: apt-get install -y python3-venv")?;
     let failed =
         |error: String| format!("{error}\nhint: apt-get install -y python3-venv, and reach a Python package registry");
@@ -102,8 +107,17 @@ fn make_venv(root: &Path) -> Result<PathBuf, String> {
     shell::run(create.arg(venv.to_string())).map_err(failed)?;
     let mut install = shell::command(&python, "-m pip install --quiet --disable-pip-version-check -r", root);
     shell::run(install.arg(requirements.to_string())).map_err(failed)?;
-    fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
+    // The stamp is written last, so that an interrupted installation is done again.
+    let stamp = folder.join(VENV_STAMP);
+    fs::copy(&list, &stamp).map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
     Ok(python)
+}
+
+/// The environment's Python, if what is installed is what is asked for now.
+fn installed_venv(root: &Path) -> Option<PathBuf> {
+    let installed = fs::read_to_string(root.join(VENV).join(VENV_STAMP)).ok()?;
+    let wanted = fs::read_to_string(root.join(REQUIREMENTS)).ok()?;
+    (installed == wanted).then(|| root.join(VENV).join("bin/python"))
 }
 
 fn make_node_modules(root: &Path) -> Result<PathBuf, String> {

@@ -144,7 +144,7 @@ fn browser(kit: &mut Kit) -> Outcome {
     or_skip(kit.page().and_then(|copy| kit.node_modules().map(|_| copy)), |copy| {
         Outcome::of(with_demo(kit, |demo| {
             let mut command = shell::command("node", script, &copy);
-            command.arg(&demo.api).arg(&chromium);
+            command.arg(&demo.api).arg(&chromium).env("SKEP_NODES", demo.nodes.len().to_string());
             shell::run(kit.lend(&mut command))
         }))
     })
