@@ -52,24 +52,51 @@ impl Demo {
         Ok(Demo { process, api, model, nodes })
     }
 
-    /// `kill -9` of the parent: no process of the demo may stay behind.
-    pub fn kill_and_look(self) -> Result<(), String> {
-        let Demo { process, nodes, .. } = self;
+    /// Ends the parent: no process of the demo may stay behind.
+    pub fn end_and_look(self, how: End) -> Result<(), String> {
+        let Demo { process, mut nodes, .. } = self;
+        let parent = process.0.id();
         if let Some(dead) = nodes.iter().find(|pid| !is_alive(**pid)) {
             return Err(format!("process {dead} of the demo was not there to begin with"));
         }
-        drop(process);
-        let start = Instant::now();
-        loop {
-            let left: Vec<&u64> = nodes.iter().filter(|pid| is_alive(**pid)).collect();
-            if left.is_empty() {
-                return Ok(());
+        nodes.push(u64::from(parent));
+        // Dropping the guard is a `kill -9`, so for an interrupt it is kept until the end.
+        let kept = match how {
+            End::Kill => {
+                drop(process);
+                None
             }
-            if start.elapsed() > GONE_WITHIN {
-                return Err(format!("processes {left:?} outlived the demo by {} s", GONE_WITHIN.as_secs()));
+            End::Interrupt => {
+                shell::output("kill", &format!("-INT {parent}")).ok_or("cannot interrupt the demo")?;
+                Some(process)
             }
-            thread::sleep(Duration::from_millis(50));
+        };
+        let outcome = wait_until_gone(&nodes, GONE_WITHIN);
+        drop(kept);
+        outcome.map_err(|error| format!("{error} after {how:?}"))
+    }
+}
+
+/// How a demo is ended.
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    /// `kill -9`
+    Kill,
+    /// Ctrl-C
+    Interrupt,
+}
+
+fn wait_until_gone(pids: &[u64], within: Duration) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        let left: Vec<&u64> = pids.iter().filter(|pid| is_alive(**pid)).collect();
+        if left.is_empty() {
+            return Ok(());
         }
+        if start.elapsed() > within {
+            return Err(format!("processes {left:?} were still there {} s", within.as_secs()));
+        }
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -119,8 +146,16 @@ mod tests {
         let root = root_with("good", &format!("echo \"{line}\"; exec sleep 600"));
         let demo = Demo::start(&root).unwrap();
         assert!(is_alive(demo.nodes[0]));
-        demo.kill_and_look().unwrap();
+        demo.end_and_look(End::Kill).unwrap();
         std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_process_that_stays_is_reported() {
+        let child = Guard(std::process::Command::new("sleep").arg("600").spawn().unwrap());
+        let pid = u64::from(child.0.id());
+        let error = wait_until_gone(&[pid], Duration::ZERO).unwrap_err();
+        assert!(error.contains(&pid.to_string()), "{error}");
     }
 
     #[test]

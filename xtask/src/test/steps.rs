@@ -1,7 +1,7 @@
 //! The steps, in order: cheap ones first, the longest before the end-to-end ones that need the release build.
 
 use super::Step;
-use super::demo::Demo;
+use super::demo::{Demo, End};
 use super::kit::{self, Kit, or_skip};
 use super::summary::{self, Outcome};
 use crate::{page, rules, shell};
@@ -25,7 +25,12 @@ pub const STEPS: &[Step] = &[
     Step { name: "langchain", says: "langchain-openai", quick: false, run: langchain },
     Step { name: "ai-sdk", says: "npm ai with @ai-sdk/openai-compatible", quick: false, run: ai_sdk },
     Step { name: "browser", says: "the page in a headless Chromium", quick: false, run: browser },
-    Step { name: "leftovers", says: "no process outlives a killed demo", quick: false, run: leftovers },
+    Step {
+        name: "leftovers",
+        says: "no process outlives a demo that was killed or interrupted",
+        quick: false,
+        run: leftovers,
+    },
 ];
 
 fn fmt(kit: &mut Kit) -> Outcome {
@@ -77,8 +82,12 @@ fn page_test(kit: &mut Kit) -> Outcome {
         return Outcome::Absent(format!("{}/test/*.test.ts", page::FOLDER));
     }
     or_skip(kit.page(), |copy| {
-        let check = shell::run(&mut shell::command("npm", "run check", &copy));
-        Outcome::of(check.and_then(|()| shell::run(&mut shell::command("npm", "test", &copy))))
+        if let Err(error) = shell::run(&mut shell::command("npm", "run check", &copy)) {
+            return Outcome::of(Err(error));
+        }
+        let mut command = shell::command("npm", "test", &copy);
+        let (lines, result) = shell::run_keeping(&mut command, summary::states_counts);
+        Outcome::counted(summary::add_up(&lines), result)
     })
 }
 
@@ -152,7 +161,10 @@ fn browser(kit: &mut Kit) -> Outcome {
 
 fn leftovers(kit: &mut Kit) -> Outcome {
     match release_has_demo(kit) {
-        Ok(true) => Outcome::of(Demo::start(&kit.root).and_then(Demo::kill_and_look)),
+        Ok(true) => {
+            let end = |how| Demo::start(&kit.root).and_then(|demo| demo.end_and_look(how));
+            Outcome::of(end(End::Kill).and_then(|()| end(End::Interrupt)))
+        }
         Ok(false) => Outcome::Absent("skep demo".into()),
         Err(error) => Outcome::of(Err(error)),
     }

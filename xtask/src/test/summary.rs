@@ -102,10 +102,11 @@ pub fn print(lines: &[Line], took: Duration) {
 /// Whether a line of output is one in which a test runner states its counts.
 pub fn states_counts(line: &str) -> bool {
     let line = plain(line);
-    line.contains("tests run:") || line.contains("test run:") || line.starts_with("test result:")
+    let vitest = line.trim_start().starts_with("Tests ");
+    vitest || line.contains("tests run:") || line.contains("test run:") || line.starts_with("test result:")
 }
 
-/// Adds up the counts that nextest and cargo test stated.
+/// Adds up the counts that nextest, cargo test and vitest stated.
 pub fn add_up(lines: &[String]) -> Counts {
     let mut counts = Counts::default();
     for line in lines.iter().map(|line| plain(line)) {
@@ -135,16 +136,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_read_from_both_runners() {
+    fn counts_are_read_from_every_runner() {
         let lines = [
             "     Summary [   5.10s] 12 tests run: 9 passed (1 slow), 2 failed, 1 timed out, 4 skipped",
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
             "\u{1b}[32;1m     Summary\u{1b}[0m [   0.10s] \u{1b}[1m1\u{1b}[0m test run: \u{1b}[1m1\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, 0 skipped",
+            "      Tests  1 failed | 44 passed (45)",
         ];
         assert!(lines.iter().all(|line| states_counts(line)));
         assert!(!states_counts("        PASS [   0.005s] xtask tests::x"));
         let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        assert_eq!(add_up(&lines), Counts { passed: 13, failed: 3, skipped: 5 });
+        assert_eq!(add_up(&lines), Counts { passed: 57, failed: 4, skipped: 5 });
     }
 
     #[test]
