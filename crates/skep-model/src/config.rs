@@ -58,7 +58,7 @@ impl ModelConfig {
         let d_model = size(metadata, "llama.embedding_length", 1, 1 << 16, None)?;
         let n_heads = size(metadata, "llama.attention.head_count", 1, 1 << 12, None)?;
         let n_kv_heads = size(metadata, "llama.attention.head_count_kv", 1, 1 << 12, Some(n_heads))?;
-        if n_heads % n_kv_heads != 0 {
+        if !n_heads.is_multiple_of(n_kv_heads) {
             let reason = format!("is {n_kv_heads}, which does not divide the {n_heads} query heads");
             return Err(ModelError::metadata("llama.attention.head_count_kv", reason));
         }
@@ -209,7 +209,7 @@ fn float(
 
 fn head_dim(metadata: &Metadata, d_model: usize, n_heads: usize) -> Result<usize, ModelError> {
     let key = "llama.attention.key_length";
-    let default = (d_model % n_heads == 0).then_some(d_model / n_heads);
+    let default = d_model.is_multiple_of(n_heads).then_some(d_model / n_heads);
     if metadata.get(key).is_none() && default.is_none() {
         let reason = format!("is {n_heads}, which does not divide the embedding length {d_model}");
         return Err(ModelError::metadata("llama.attention.head_count", reason));

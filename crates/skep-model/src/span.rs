@@ -39,6 +39,7 @@ impl Span {
     /// [`ModelConfig::read`].
     pub fn load(gguf: &Gguf, blocks: BlockRange) -> Result<Self, ModelError> {
         let config = ModelConfig::from_gguf(gguf)?;
+        config.check_tensors(gguf)?;
         if blocks.end() > config.n_blocks {
             let reason = format!("blocks {blocks} were asked for, but the model has blocks 0..{}", config.n_blocks);
             return Err(ModelError::Input(reason));

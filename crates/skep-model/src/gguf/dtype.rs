@@ -69,7 +69,7 @@ impl DType {
     /// Bytes of `elements` elements, or `None` when they are not whole groups or the size overflows.
     pub fn bytes(self, elements: u64) -> Option<u64> {
         let (_, _, group, bytes) = *self.entry();
-        (elements % group == 0).then_some(elements / group)?.checked_mul(bytes)
+        elements.is_multiple_of(group).then_some(elements / group)?.checked_mul(bytes)
     }
 
     /// Whether this version computes with the type.

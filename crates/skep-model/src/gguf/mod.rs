@@ -18,6 +18,7 @@ pub use metadata::{Array, Metadata, Value};
 pub use tensor::{Tensor, TensorData};
 
 use crate::ModelError;
+use skep_types::ModelId;
 use source::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -98,6 +99,23 @@ impl Gguf {
     /// Size of the file in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.source.len()
+    }
+
+    /// The model's id: the BLAKE3 root of all bytes of the file.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] when the file cannot be read.
+    pub fn id(&self) -> Result<ModelId, ModelError> {
+        let mut hasher = blake3::Hasher::new();
+        let mut chunk = vec![0; (1 << 20).min(self.source.len() as usize)];
+        let mut at = 0;
+        while at < self.source.len() {
+            let n = (self.source.len() - at).min(chunk.len() as u64) as usize;
+            self.source.read_at(at, &mut chunk[..n])?;
+            hasher.update(&chunk[..n]);
+            at += n as u64;
+        }
+        Ok(ModelId(*hasher.finalize().as_bytes()))
     }
 
     /// The metadata.
