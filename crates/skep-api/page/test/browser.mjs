@@ -16,13 +16,22 @@ if (!base || !executablePath) {
   console.error("usage: node test/browser.mjs BASE_URL CHROMIUM_PATH");
   process.exit(1);
 }
-const here = fileURLToPath(new URL("..", import.meta.url));
-// `createRequire` looks into `node_modules` beside the file that it is given, which need not exist.
-const modules = process.env.SKEP_NODE_MODULES ?? join(here, "node_modules");
-const { chromium } = createRequire(join(modules, "..", "package.json"))(
-  process.env.SKEP_NODE_MODULES ? join(modules, "playwright-core") : "playwright-core",
-);
+/** playwright-core, from the first place that has it. */
+function driver() {
+  const places = [process.env.SKEP_NODE_MODULES, fileURLToPath(new URL("../node_modules", import.meta.url))].filter(Boolean);
+  for (const place of places) {
+    try {
+      // What it is given names a file beside `node_modules`, which need not exist.
+      return createRequire(join(place, "..", "package.json"))(join(place, "playwright-core"));
+    } catch (error) {
+      if (error.code !== "MODULE_NOT_FOUND") throw error;
+    }
+  }
+  console.error(`playwright-core is not in ${places.join(" nor in ")}\nhint: run \`npm ci\` in this folder`);
+  return process.exit(1);
+}
 
+const { chromium } = driver();
 const origin = new URL(base).origin;
 const PROMPT = process.env.SKEP_PROMPT ?? "Once upon a time";
 const TOKENS = Number(process.env.SKEP_TOKENS ?? 200);
