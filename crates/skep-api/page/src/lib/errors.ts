@@ -57,5 +57,5 @@ export function unreachable(origin: string): Trouble {
 /** What it means when a stream ends before its last event. */
 export const BROKEN_OFF: Trouble = {
   message: "The connection ended before the answer was complete.",
-  hint: "What has arrived is kept. Ask again to get the rest.",
+  hint: "What has arrived stays here until you try again, which writes the answer anew.",
 };

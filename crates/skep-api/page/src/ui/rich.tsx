@@ -34,7 +34,8 @@ function InlineView({ pieces }: { pieces: Inline[] }) {
   );
 }
 
-const inline = (text: string) => <InlineView pieces={readInline(text)} />;
+/** A line of text with its marks, such as names of options in `code`. */
+export const inline = (text: string) => <InlineView pieces={readInline(text)} />;
 
 function BlockView({ block }: { block: Block }) {
   switch (block.kind) {

@@ -150,6 +150,10 @@ export function ChatView({ desk }: { desk: Desk }) {
     return () => removeEventListener("keydown", onKey);
   }, []);
   const close = () => setDrawer(null);
+  const closeSettings = () => {
+    close();
+    document.getElementById("prompt")?.focus();
+  };
   return (
     <main class="chat">
       <aside class={`history ${drawer === "history" ? "open" : ""}`} aria-label="Chats kept in this browser">
@@ -184,7 +188,7 @@ export function ChatView({ desk }: { desk: Desk }) {
           </button>
         </div>
         <Conversation desk={desk} state={state} onSettings={() => setDrawer(drawer === "settings" ? null : "settings")} />
-        <SettingsDrawer open={drawer === "settings"} settings={state.settings} onChange={(next) => desk.setSettings(next)} onClose={close} />
+        <SettingsDrawer open={drawer === "settings"} settings={state.settings} onChange={(next) => desk.setSettings(next)} onClose={closeSettings} />
       </section>
       <Side />
     </main>

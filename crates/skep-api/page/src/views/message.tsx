@@ -7,7 +7,7 @@ import type { Hop, Recovery, Summary } from "../lib/types";
 import type { Mode, Turn } from "../store/chats";
 import { CopyButton } from "../ui/copy";
 import { AgainIcon, BoltIcon } from "../ui/icons";
-import { Plain, Rich } from "../ui/rich";
+import { inline, Plain, Rich } from "../ui/rich";
 
 /** Tokens per second after the first, which is what one feels while reading. */
 export function rateOf(summary: Summary): number | null {
@@ -68,8 +68,8 @@ function Explain({ turn }: { turn: Turn }) {
 export function TroubleView({ trouble, onRetry }: { trouble: Trouble; onRetry?: (() => void) | null }) {
   return (
     <div class="trouble" role="alert" data-testid="error">
-      <p>{trouble.message}</p>
-      {trouble.hint && <p class="hint">{trouble.hint}</p>}
+      <p>{inline(trouble.message)}</p>
+      {trouble.hint && <p class="hint">{inline(trouble.hint)}</p>}
       {onRetry && (
         <button type="button" class="quiet" onClick={onRetry}>
           <AgainIcon /> Try again

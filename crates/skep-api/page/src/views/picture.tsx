@@ -4,6 +4,8 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { HEAD, ROW, hexagon, layout, type Layout, type Row, type ShownHop } from "../lib/picture";
 import { blocksText, msText, shortId } from "../lib/route";
 import type { NetworkView, NodeView, Recovery } from "../lib/types";
+import { network } from "../store/network";
+import { useStore } from "../store/store";
 import { BoltIcon } from "../ui/icons";
 import { PlugButton } from "./unplug";
 
@@ -159,6 +161,7 @@ const said = (node: NodeView): string =>
 
 export function Picture({ view, route, recoveries, flowing, compact = false }: Props) {
   const { box, width } = useWidth();
+  const { trouble } = useStore(network);
   const narrow = compact || width < 620;
   const blocks = view.model.blocks;
   const side = narrow ? (view.can_unplug ? 34 : 6) : 230;
@@ -167,7 +170,7 @@ export function Picture({ view, route, recoveries, flowing, compact = false }: P
     [view, route, width, narrow, side],
   );
   return (
-    <div class={`picture ${narrow ? "narrow" : ""} ${flowing ? "flowing" : ""}`} ref={box} data-testid="network-picture">
+    <div class={`picture ${narrow ? "narrow" : ""} ${flowing ? "flowing" : ""} ${trouble ? "stale" : ""}`} ref={box} data-testid="network-picture">
       {width > 0 && (
         <>
           <svg width={shape.width} height={shape.height} aria-hidden="true" focusable="false">

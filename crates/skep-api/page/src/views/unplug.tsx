@@ -8,6 +8,7 @@ import type { NodeView } from "../lib/types";
 import { lookNow } from "../store/network";
 import { CopyButton } from "../ui/copy";
 import { PlugIcon } from "../ui/icons";
+import { inline } from "../ui/rich";
 
 export function PlugButton({ node, compact }: { node: NodeView; compact: boolean }) {
   const [state, setState] = useState<"idle" | "asking" | "pulling" | Trouble>("idle");
@@ -51,8 +52,8 @@ export function PlugButton({ node, compact }: { node: NodeView; compact: boolean
         <div class="plug-ask" role="dialog" aria-label={`Pull the plug of node ${name}?`} onKeyDown={(event) => event.key === "Escape" && close()}>
           {typeof state === "object" ? (
             <>
-              <p role="alert">{state.message}</p>
-              {state.hint && <p class="hint">{state.hint}</p>}
+              <p role="alert">{inline(state.message)}</p>
+              {state.hint && <p class="hint">{inline(state.hint)}</p>}
             </>
           ) : (
             <p>
