@@ -79,7 +79,7 @@ impl Shared {
             return Err(NetError::ToSelf);
         }
         let asked = Instant::now();
-        if let Some(link) = self.working(to.node).await {
+        if let Some(link) = self.working(to, asked).await {
             return Ok(link);
         }
         // Those who want the same peer at once share one dial.
@@ -100,10 +100,12 @@ impl Shared {
         outcome
     }
 
-    async fn working(&self, node: NodeId) -> Option<Arc<Link>> {
-        let link = self.book().newest(node)?;
-        let lately = |heard: &Instant| heard.elapsed() < self.limits.dead_after;
-        if lately(&link.heard.borrow()) {
+    /// The newest connection, if it answered lately or answers now. One that leads elsewhere than the peer says must answer now: the peer may
+    /// have been started again at a new address.
+    async fn working(&self, to: &Peer, asked: Instant) -> Option<Arc<Link>> {
+        let link = self.book().newest(to.node)?;
+        let lately = link.heard.borrow().elapsed() < self.limits.dead_after;
+        if lately && link.leads_to(&to.addrs) {
             return Some(link);
         }
         if link.missed.load(Ordering::Relaxed) >= self.limits.missed_beats() {
@@ -111,9 +113,8 @@ impl Shared {
         }
         let mut heard = link.heard.subscribe();
         heartbeat::ping(&link);
-        let answered = timeout(self.limits.dead_after, heard.wait_for(lately)).await;
-        matches!(answered, Ok(Ok(_))).then_some(())?;
-        link.is_open().then_some(link)
+        let answered = timeout(self.limits.dead_after, heard.wait_for(|heard| *heard >= asked)).await;
+        (matches!(answered, Ok(Ok(_))) && link.is_open()).then_some(link.clone())
     }
 
     async fn dial(self: &Arc<Self>, to: &Peer) -> Result<Arc<Link>, NetError> {

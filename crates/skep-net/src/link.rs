@@ -1,6 +1,7 @@
 //! Connections by machine.
 
 use crate::watch::Watched;
+use iroh::TransportAddr;
 use iroh::endpoint::{Connection, VarInt};
 use skep_types::NodeId;
 use std::{
@@ -31,7 +32,7 @@ pub(crate) struct Link {
     pub(crate) sent: AtomicU64,
     /// Counter of the last pong.
     pub(crate) answered: AtomicU64,
-    /// Pings since the last pong.
+    /// A watch's pings since the last pong.
     pub(crate) missed: AtomicU32,
     /// When the peer last proved to be there.
     pub(crate) heard: watch::Sender<Instant>,
@@ -52,6 +53,12 @@ impl Link {
 
     pub(crate) fn is_open(&self) -> bool {
         self.connection.close_reason().is_none()
+    }
+
+    /// Whether one of its paths goes to one of `addrs`.
+    pub(crate) fn leads_to(&self, addrs: &[SocketAddr]) -> bool {
+        let paths = self.connection.paths();
+        paths.iter().any(|path| addrs.iter().any(|addr| *path.remote_addr() == TransportAddr::Ip(*addr)))
     }
 }
 
