@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -85,6 +85,12 @@ impl Entry {
         self.links.iter().rev().find(|link| link.is_open()).cloned()
     }
 
+    /// Whether there is an open connection and, if the node is watched, fewer than `most` beats are missing on it.
+    pub(crate) fn answers(&self, most: u32) -> bool {
+        let watched = self.watched.is_some();
+        self.links.iter().any(|link| link.is_open() && (!watched || link.missed.load(Ordering::Relaxed) < most))
+    }
+
     fn is_idle(&self) -> bool {
         self.links.is_empty() && self.watched.is_none() && Arc::strong_count(&self.dial) == 1
     }
@@ -104,6 +110,12 @@ impl Book {
 
     pub(crate) fn newest(&self, node: NodeId) -> Option<Arc<Link>> {
         self.entries.get(&node)?.newest()
+    }
+
+    /// The open connections of a node.
+    pub(crate) fn links(&self, node: NodeId) -> Vec<Arc<Link>> {
+        let links = self.entries.get(&node).map(|entry| &entry.links[..]).unwrap_or_default();
+        links.iter().filter(|link| link.is_open()).cloned().collect()
     }
 
     /// Adds a link and closes the oldest of the node's if they are too many.

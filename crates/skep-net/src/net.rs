@@ -257,10 +257,8 @@ impl Net {
 
     /// Whether there is a connection to `node` and, if it is watched, it answers.
     pub fn is_alive(&self, node: NodeId) -> bool {
-        let book = self.shared.book();
-        book.entries
-            .get(&node)
-            .is_some_and(|entry| entry.newest().is_some() && entry.watched.as_ref().is_none_or(|watched| !watched.down))
+        let most = self.shared.limits.missed_beats();
+        self.shared.book().entries.get(&node).is_some_and(|entry| entry.answers(most))
     }
 
     /// What was refused so far.

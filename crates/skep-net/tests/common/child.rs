@@ -5,20 +5,29 @@
 use skep_net::parse_peer;
 use skep_types::wire::Peer;
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 pub const ROLE: &str = "SKEP_NET_TEST_KEY";
+/// The peer that the machine joins first, if any.
+const GATEWAY: &str = "SKEP_NET_TEST_GATEWAY";
 
 pub struct Machine {
     child: Child,
     pub peer: Peer,
+    /// Held so that the machine can go on printing.
+    _lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Machine {
     /// Starts a machine with the key of `number`; `wrapper` is put before its command line.
     pub fn start(number: u8, wrapper: &[&str]) -> Self {
+        Self::start_joining(number, wrapper, "")
+    }
+
+    /// As [`Machine::start`]; it also joins `gateway`.
+    pub fn start_joining(number: u8, wrapper: &[&str], gateway: &str) -> Self {
         let this = std::env::current_exe().unwrap();
         let (program, before) = match wrapper.split_first() {
             Some((program, rest)) => ((*program).into(), [rest, &[this.to_str().unwrap()]].concat()),
@@ -28,6 +37,7 @@ impl Machine {
             .args(before)
             .args(["--exact", "answers_until_killed", "--ignored", "--nocapture", "--test-threads=1"])
             .env(ROLE, number.to_string())
+            .env(GATEWAY, gateway)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -39,7 +49,7 @@ impl Machine {
                 break parse_peer(peer).unwrap();
             }
         };
-        Self { child, peer }
+        Self { child, peer, _lines: lines }
     }
 
     pub fn signal(&self, name: &str) {
@@ -73,6 +83,14 @@ pub fn answer(number: u8) {
     runtime.block_on(async {
         let (net, mut events) = Net::bind(super::config(number)).await.unwrap();
         println!("\nPEER {}", skep_net::format_peer(&net.peer()));
+        let gateway = std::env::var(GATEWAY).unwrap();
+        if !gateway.is_empty() {
+            let joiner = net.clone();
+            tokio::spawn(async move {
+                let join = super::join(joiner.peer());
+                joiner.join(&parse_peer(&gateway).unwrap(), join).await.unwrap();
+            });
+        }
         let serve = async {
             while let Some(event) = events.recv().await {
                 match event {
