@@ -219,7 +219,7 @@ fn a_lost_stage_is_replaced_and_the_stage_before_replays() {
     assert!(sends(&effects).is_empty());
     script.now += Duration::from_millis(300);
     let effects = script.opened(&[12, 22], 1);
-    let redirect = Control::Redirect { session, epoch: 1, next: peer(12), replay_from: 0, forward_from: 3 };
+    let redirect = Control::Redirect { session, epoch: 1, next: peer(12), replay_from: 0, forward_from: 0 };
     assert!(effects.contains(&Effect::Control { to: peer(1), message: redirect }));
     assert_eq!(sends(&effects), [(1, 1, 3, 1, 3, true)]);
     let effects = script.draws(22, candidates(1, 3, 8));
@@ -235,7 +235,29 @@ fn a_lost_first_stage_gets_all_tokens_from_the_gateway() {
     script.draws(2, candidates(0, 2, 7));
     assert_eq!(opens(&script.lost(1)), [(11, 1, 21), (21, 1, 2)]);
     let effects = script.opened(&[21, 11], 1);
-    assert_eq!(sends(&effects), [(11, 1, 0, 2, 3, false), (11, 1, 2, 2, 3, true)]);
+    assert_eq!(sends(&effects), [(11, 1, 0, 2, 0, false), (11, 1, 2, 2, 0, true)], "all but the last pass on all");
+}
+
+#[test]
+fn a_lone_replacement_passes_on_the_step_only() {
+    let offers = || vec![offer(1, 0, 2), offer(2, 2, 4), offer(11, 0, 2), offer(12, 2, 4)];
+    for first in [true, false] {
+        let mut script = Script::new(config());
+        script.step(Input::Start { offers: offers() });
+        let chain = script.route();
+        script.opened(&chain, 0);
+        script.draws(chain[1], candidates(0, 2, 7));
+        script.lost(if first { chain[0] } else { chain[1] });
+        let now = script.route();
+        let effects = script.opened(&now, 1);
+        if first {
+            assert_eq!(sends(&effects), [(now[0], 1, 0, 2, 3, false), (now[0], 1, 2, 2, 3, true)]);
+        } else {
+            let session = script.session.id();
+            let message = Control::Redirect { session, epoch: 1, next: peer(now[1]), replay_from: 0, forward_from: 3 };
+            assert!(effects.contains(&Effect::Control { to: peer(now[0]), message }));
+        }
+    }
 }
 
 #[test]

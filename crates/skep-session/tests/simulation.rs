@@ -64,6 +64,7 @@ fn one_killed_stage_changes_nothing() {
     for seed in 0..1_000 {
         let world = run(seed, Faults::one_kill);
         check_complete(&world);
+        assert_eq!(world.gaps, 0, "seed {seed}: a stage was sent rows past its own");
         kills += world.disasters.len();
         let Some(Outcome::Done(report)) = &world.outcome else { panic!("seed {seed}") };
         replays += report.recoveries.iter().filter(|recovery| recovery.rung == Rung::Replay).count();
