@@ -251,8 +251,7 @@ impl Net {
     pub fn rtt(&self, node: NodeId) -> Option<Duration> {
         let link = self.shared.book().newest(node)?;
         let paths = link.connection.paths();
-        let rtt = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next()).map(|path| path.rtt());
-        rtt
+        paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next()).map(|path| path.rtt())
     }
 
     /// Whether there is a connection to `node` and, if it is watched, it answers.

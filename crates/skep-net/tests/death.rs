@@ -235,6 +235,8 @@ async fn nobody_but_the_given_peers_is_contacted() {
 
 /// The internet addresses that a traced call sends to: in its arguments, and of the socket if that is connected.
 fn destinations(line: &str) -> Vec<std::net::IpAddr> {
+    // The ancillary data of a message names the sender's own address.
+    let line = line.split("msg_control=").next().unwrap();
     let ends = |text: &str, ends: &[char]| text.split(ends).next().unwrap().to_owned();
     let named = ["inet_addr(\"", "inet_pton(AF_INET6, \""]
         .iter()
@@ -252,6 +254,8 @@ fn the_reading_of_traces_finds_destinations() {
     let found = |line| destinations(line).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     assert_eq!(found("9 sendto(4<UDP:[7]>, \"\"..., 3, 0, {sin_addr=inet_addr(\"1.2.3.4\")}, 16) = 3"), "1.2.3.4");
     assert_eq!(found("9 sendto(4<UDP:[127.0.0.1:5->8.8.8.8:53]>, \"\"..., 3, 0, NULL, 0) = 3"), "8.8.8.8");
+    let own = "9 sendmsg(4<UDP:[7]>, {sin_addr=inet_addr(\"1.2.3.4\"), msg_control=[{ipi_addr=inet_addr(\"0.0.0.0\")}]}, 0) = 3";
+    assert_eq!(found(own), "1.2.3.4");
     assert_eq!(found("9 sendmsg(4<UDPv6:[[::1]:5->[2001:db8::1]:53]>, {}) = 3"), "2001:db8::1");
     assert_eq!(found("9 connect(4<TCPv6:[7]>, {inet_pton(AF_INET6, \"::1\", &sin6_addr)}, 28) = 0"), "::1");
     assert_eq!(found("9 sendto(4<NETLINK:[ROUTE:7]>, [{nlmsg_len=20}], 20, 0, {AF_NETLINK}, 12) = 20"), "");
