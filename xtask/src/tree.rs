@@ -111,11 +111,11 @@ impl Tree {
     }
 }
 
-/// Integration tests, benchmarks and the crate of test helpers are test code as a whole.
+/// Code that is never shipped: integration tests, benchmarks, examples, fuzz targets and the crate of test helpers.
 fn is_test_path(path: &str) -> bool {
     path.starts_with("crates/skep-testkit/")
         || path.ends_with("_tests.rs")
-        || path.split('/').any(|part| matches!(part, "tests" | "benches" | "tests.rs" | "fuzz"))
+        || path.split('/').any(|part| matches!(part, "tests" | "benches" | "examples" | "tests.rs" | "fuzz"))
 }
 
 /// The paths, without extension, of the modules that a file declares for tests only.

@@ -3,7 +3,8 @@
 //! A template is data of an untrusted file. It can read nothing but what it is given (the messages, the texts of the BOS
 //! and EOS tokens and whether an answer is to begin), there is no clock and no file to include, and it runs with a bound
 //! on steps, on recursion and on the text it gives. `strftime_now` is left undefined: templates that ask first fall back
-//! on a date of their own, others are refused; so one conversation has one rendering.
+//! on a date of their own, others are refused; so one conversation has one rendering. One thing has no bound: the engine
+//! lets a template double a text again and again before it prints it, so a hostile one can still exhaust memory.
 //!
 //! The dialect is that of Hugging Face `apply_chat_template`: `trim_blocks`, `lstrip_blocks`, loop controls, Python's string
 //! and dictionary methods, `raise_exception`, and a `tojson` that escapes no HTML.

@@ -178,3 +178,28 @@ static BYTE_LEVEL: std::sync::LazyLock<[(&str, Tokenizer); 2]> = std::sync::Lazy
     let merges = ["h e", "l l", "Ġ a", "a b"];
     ["gpt-2", "llama-bpe"].map(|pre| (pre, Tokenizer::from_metadata(&byte_level(pre, &merges)).unwrap()))
 });
+
+/// Recorded with Hugging Face `tokenizers` on whole books: model, text, number of ids, first half of the BLAKE3 of the ids
+/// as little-endian 32-bit numbers.
+#[test]
+fn ids_of_whole_books_equal_those_of_hugging_face() {
+    let recorded = [
+        ("llm/stories3M/stories3M-q8_0.gguf", "text/tinyshakespeare.txt", 461895, "95c447618bc2bfca"),
+        ("llm/stories3M/stories3M-q8_0.gguf", "text/wikitext-2-valid.txt", 442974, "bcc1602d790531eb"),
+        ("llm/stories3M/stories3M-q8_0.gguf", "text/names.txt", 149082, "f4cbec1dab3990a9"),
+        ("llm/stories260K/stories260K-q8_0.gguf", "text/tinyshakespeare.txt", 693363, "3750fc11974765db"),
+        ("llm/stories260K/stories260K-q8_0.gguf", "text/wikitext-2-valid.txt", 681806, "8d3cce14eca16855"),
+        ("llm/stories260K/stories260K-q8_0.gguf", "text/names.txt", 185869, "529d2fa86494da16"),
+        ("tokenizers/ggml-vocab-gpt-2.gguf", "text/tinyshakespeare.txt", 338025, "3d58e5747f643edd"),
+        ("tokenizers/ggml-vocab-gpt-2.gguf", "text/wikitext-2-valid.txt", 258659, "70ae734d6775e06b"),
+        ("tokenizers/ggml-vocab-gpt-2.gguf", "text/names.txt", 112408, "5e44b9e7431722cc"),
+    ];
+    for (model, text, count, hash) in recorded {
+        let (Some(path), Some(book)) = (shared_data(model), shared_data(text)) else { return };
+        let book = std::fs::read_to_string(book).unwrap();
+        let ids = tokenizer(&path).encode(&book, false, true).unwrap();
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let found = skep_types::ModelId::of(&bytes).to_string();
+        assert_eq!((ids.len(), &found[..16]), (count, hash), "{model} {text}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Reaching a peer and opening streams to it.
 
-use crate::link::{FailedDial, Link};
+use crate::link::{CLOSE_STALE, FailedDial, Link};
 use crate::net::{ALPN, Shared};
 use crate::stream::{CONTROL, ControlReceiver, ControlSender, DATA, DataSender, Inbox, JOIN, Outbox, encode};
 use crate::{NetError, heartbeat, serve};
@@ -13,6 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
+
+/// Time for iroh's own task to hear of a closed connection.
+const CLOSING: Duration = Duration::from_millis(20);
 
 /// Waits for `work` within `limit`.
 pub(crate) async fn within<T>(
@@ -79,7 +82,7 @@ impl Shared {
             return Err(NetError::ToSelf);
         }
         let asked = Instant::now();
-        if let Some(link) = self.working(to.node).await {
+        if let Some(link) = self.working(to, asked).await {
             return Ok(link);
         }
         // Those who want the same peer at once share one dial.
@@ -89,7 +92,10 @@ impl Shared {
         let outcome = match (dialled, &*last) {
             (Some(link), _) => Ok(link),
             (None, Some(failed)) if failed.at >= asked && failed.addrs == to.addrs => Err(failed.error.clone()),
-            _ => self.dial(to).await,
+            _ => {
+                self.leave_old_addresses(to).await;
+                self.dial(to).await
+            }
         };
         if let Err(error) = &outcome {
             *last = Some(FailedDial { at: Instant::now(), addrs: to.addrs.clone(), error: error.clone() });
@@ -100,10 +106,12 @@ impl Shared {
         outcome
     }
 
-    async fn working(&self, node: NodeId) -> Option<Arc<Link>> {
-        let link = self.book().newest(node)?;
-        let lately = |heard: &Instant| heard.elapsed() < self.limits.dead_after;
-        if lately(&link.heard.borrow()) {
+    /// The newest connection, if it answered lately or answers now. One that leads elsewhere than the peer says must answer now: the peer may
+    /// have been started again at a new address.
+    async fn working(&self, to: &Peer, asked: Instant) -> Option<Arc<Link>> {
+        let link = self.book().newest(to.node)?;
+        let lately = link.heard.borrow().elapsed() < self.limits.dead_after;
+        if lately && link.leads_to(&to.addrs) {
             return Some(link);
         }
         if link.missed.load(Ordering::Relaxed) >= self.limits.missed_beats() {
@@ -111,9 +119,21 @@ impl Shared {
         }
         let mut heard = link.heard.subscribe();
         heartbeat::ping(&link);
-        let answered = timeout(self.limits.dead_after, heard.wait_for(lately)).await;
-        matches!(answered, Ok(Ok(_))).then_some(())?;
-        link.is_open().then_some(link)
+        let answered = timeout(self.limits.dead_after, heard.wait_for(|heard| *heard >= asked)).await;
+        (matches!(answered, Ok(Ok(_))) && link.is_open()).then_some(link.clone())
+    }
+
+    /// Closes the silent connections of a peer that has moved. While one of them is open, iroh sends the handshake of a new connection to
+    /// where that one leads.
+    async fn leave_old_addresses(&self, to: &Peer) {
+        let links = self.book().links(to.node);
+        if links.is_empty() || links.iter().any(|link| link.leads_to(&to.addrs)) {
+            return;
+        }
+        for link in links {
+            link.connection.close(CLOSE_STALE, b"the machine has moved");
+        }
+        tokio::time::sleep(CLOSING).await;
     }
 
     async fn dial(self: &Arc<Self>, to: &Peer) -> Result<Arc<Link>, NetError> {

@@ -43,7 +43,6 @@ impl Beat {
 /// Sends the next ping of a link.
 pub(crate) fn ping(link: &Link) {
     let counter = link.sent.fetch_add(1, Ordering::Relaxed) + 1;
-    link.missed.fetch_add(1, Ordering::Relaxed);
     // A datagram that cannot be sent is a missed beat like any other.
     let _ = link.connection.send_datagram(Beat::Ping(counter).encode());
 }

@@ -36,7 +36,7 @@
 //! | 3 | the sender gave up inside a message or frame |
 //! | 4 | the receiver takes no more streams, for instance because it is closing |
 //!
-//! A connection is closed with 0 (the machine leaves), 1 (another connection to the same machine answers and this one does not) or
+//! A connection is closed with 0 (the machine leaves), 1 (this one is silent and the machine answers on another or has moved) or
 //! 2 (too many connections).
 //!
 //! Everything runs on the caller's tokio runtime: long computations there would delay heartbeats, so they belong on other threads.

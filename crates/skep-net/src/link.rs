@@ -1,6 +1,7 @@
 //! Connections by machine.
 
 use crate::watch::Watched;
+use iroh::TransportAddr;
 use iroh::endpoint::{Connection, VarInt};
 use skep_types::NodeId;
 use std::{
@@ -8,7 +9,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -31,7 +32,7 @@ pub(crate) struct Link {
     pub(crate) sent: AtomicU64,
     /// Counter of the last pong.
     pub(crate) answered: AtomicU64,
-    /// Pings since the last pong.
+    /// A watch's pings since the last pong.
     pub(crate) missed: AtomicU32,
     /// When the peer last proved to be there.
     pub(crate) heard: watch::Sender<Instant>,
@@ -52,6 +53,12 @@ impl Link {
 
     pub(crate) fn is_open(&self) -> bool {
         self.connection.close_reason().is_none()
+    }
+
+    /// Whether one of its paths goes to one of `addrs`.
+    pub(crate) fn leads_to(&self, addrs: &[SocketAddr]) -> bool {
+        let paths = self.connection.paths();
+        paths.iter().any(|path| addrs.iter().any(|addr| *path.remote_addr() == TransportAddr::Ip(*addr)))
     }
 }
 
@@ -78,6 +85,12 @@ impl Entry {
         self.links.iter().rev().find(|link| link.is_open()).cloned()
     }
 
+    /// Whether there is an open connection and, if the node is watched, fewer than `most` beats are missing on it.
+    pub(crate) fn answers(&self, most: u32) -> bool {
+        let watched = self.watched.is_some();
+        self.links.iter().any(|link| link.is_open() && (!watched || link.missed.load(Ordering::Relaxed) < most))
+    }
+
     fn is_idle(&self) -> bool {
         self.links.is_empty() && self.watched.is_none() && Arc::strong_count(&self.dial) == 1
     }
@@ -97,6 +110,12 @@ impl Book {
 
     pub(crate) fn newest(&self, node: NodeId) -> Option<Arc<Link>> {
         self.entries.get(&node)?.newest()
+    }
+
+    /// The open connections of a node.
+    pub(crate) fn links(&self, node: NodeId) -> Vec<Arc<Link>> {
+        let links = self.entries.get(&node).map(|entry| &entry.links[..]).unwrap_or_default();
+        links.iter().filter(|link| link.is_open()).cloned().collect()
     }
 
     /// Adds a link and closes the oldest of the node's if they are too many.

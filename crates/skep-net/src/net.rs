@@ -251,16 +251,13 @@ impl Net {
     pub fn rtt(&self, node: NodeId) -> Option<Duration> {
         let link = self.shared.book().newest(node)?;
         let paths = link.connection.paths();
-        let rtt = paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next()).map(|path| path.rtt());
-        rtt
+        paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next()).map(|path| path.rtt())
     }
 
     /// Whether there is a connection to `node` and, if it is watched, it answers.
     pub fn is_alive(&self, node: NodeId) -> bool {
-        let book = self.shared.book();
-        book.entries
-            .get(&node)
-            .is_some_and(|entry| entry.newest().is_some() && entry.watched.as_ref().is_none_or(|watched| !watched.down))
+        let most = self.shared.limits.missed_beats();
+        self.shared.book().entries.get(&node).is_some_and(|entry| entry.answers(most))
     }
 
     /// What was refused so far.

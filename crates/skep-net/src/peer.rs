@@ -60,7 +60,7 @@ mod tests {
         assert!(reason(key.clone()).ends_with("it has no `@`"));
         assert!(reason(format!("{key}@")).ends_with("`` is not an ip:port"));
         assert!(reason(format!("{key}@localhost:1")).ends_with("`localhost:1` is not an ip:port"));
-        assert!(reason(format!("ab@127.0.0.1:1")).contains("64 hexadecimal digits, this text has 2"));
+        assert!(reason("ab@127.0.0.1:1".to_owned()).contains("64 hexadecimal digits, this text has 2"));
         assert!(reason(format!("{key}@{}", vec!["127.0.0.1:1"; 17].join(","))).contains("more than 16"));
     }
 }

@@ -4,8 +4,8 @@ use crate::connect::within;
 use crate::link::{CLOSE_CROWDED, Link};
 use crate::net::{NetEvent, Shared};
 use crate::stream::{
-    CODE_BUSY, CODE_HELLO, CONTROL, ControlReplies, ControlRequests, DATA, FrameReceiver, Inbox, JOIN, JoinResponder,
-    Outbox,
+    CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, FrameReceiver, Inbox, JOIN,
+    JoinResponder, Outbox,
 };
 use crate::{NetError, heartbeat};
 use iroh::endpoint::{Connection, Incoming};
@@ -136,9 +136,12 @@ async fn both(shared: Arc<Shared>, node: NodeId, mut outbox: Outbox, mut inbox: 
             let _ = JoinResponder(outbox).send(JoinReply::Refused { reason }).await;
         }
         refused => {
-            count(&shared, node, refused.err());
-            inbox.refuse(CODE_HELLO);
-            outbox.reset(CODE_HELLO);
+            let fault = refused.err();
+            let malformed = matches!(fault, Some(NetError::Message { .. } | NetError::MessageLength { .. }));
+            let code = if malformed { CODE_MALFORMED } else { CODE_HELLO };
+            count(&shared, node, fault);
+            inbox.refuse(code);
+            outbox.reset(code);
         }
     }
 }

@@ -105,6 +105,7 @@ fn probe(entry: &mut Entry, most: u32) -> Option<bool> {
             continue;
         }
         alive = Some(answers || alive == Some(true));
+        link.missed.fetch_add(1, Ordering::Relaxed);
         heartbeat::ping(link);
     }
     alive

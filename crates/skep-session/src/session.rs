@@ -14,7 +14,8 @@
 //!    hops, and those count only if reporter and lost machine are neighbours in the chain of now.
 //! 4. **Rung b, replay.** Stages that are suspects or not yet settled are holes. For each hole the planner looks for other machines; the
 //!    epoch grows by one; when all replacements are open, each settled stage before a hole is redirected to its new next hop with
-//!    `replay_from` 0 and `forward_from` = first position of the step, and the gateway sends the tokens of the step again (all tokens
+//!    `replay_from` 0 and `forward_from` = first position of the step (0 if the hole got two replacements or more, since all but the
+//!    last must pass on every row), and the gateway sends the tokens of the step again (all tokens
 //!    if the hole is at the front). A replacement is settled by the first candidates of its epoch for a position that was sent after
 //!    its repair, since they passed the whole chain in order.
 //! 5. **Rung c, prefill.** If no stage is settled, or the holes cannot be filled: everything is closed, and a new session with a new

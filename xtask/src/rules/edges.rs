@@ -25,13 +25,13 @@ const HOUSE: &[Place] = &[
     Place {
         name: "skep-node",
         floor: 5,
-        imports: &["skep-types", "skep-model", "skep-plan", "skep-net", "skep-session"],
+        imports: &["skep-types", "skep-kernels", "skep-model", "skep-plan", "skep-net", "skep-session"],
     },
     Place { name: "skep-api", floor: 6, imports: &["skep-types", "skep-model", "skep-session", "skep-node"] },
     Place {
         name: "skep",
         floor: 7,
-        imports: &["skep-types", "skep-model", "skep-net", "skep-train", "skep-node", "skep-api"],
+        imports: &["skep-types", "skep-model", "skep-plan", "skep-net", "skep-train", "skep-node", "skep-api"],
     },
     Place { name: "skep-testkit", floor: 0, imports: &[] },
     Place { name: "xtask", floor: 8, imports: &[] },

@@ -62,8 +62,12 @@ pub fn used_dependencies(tree: &Tree) -> Violations {
     found
 }
 
+/// The manifests of the workspace's crates. A fuzz target is a workspace of its own, built by hand.
 fn members(tree: &Tree) -> impl Iterator<Item = &File> {
-    tree.files.iter().filter(|file| file.path.ends_with("/Cargo.toml"))
+    let is_member = |path: &str| {
+        matches!(path.split('/').collect::<Vec<_>>().as_slice(), ["crates", _, "Cargo.toml"] | ["xtask", "Cargo.toml"])
+    };
+    tree.files.iter().filter(move |file| is_member(&file.path))
 }
 
 /// Dependencies that a member declares by itself rather than with `workspace = true`.
@@ -97,7 +101,7 @@ mod tests {
     #[test]
     fn a_dependency_with_a_version_of_its_own_is_named() {
         let text = "[package]\nversion = \"1\"\n[dependencies]\na.workspace = true\nb = { workspace = true, features = [\"x\"] }\n# c = \"1\"\nd = \"1\"\n[target.'cfg(unix)'.dependencies]\ne = { version = \"2\" }\n[dev-dependencies.f]\nversion = \"3\"\n";
-        let tree = Tree::of(&[("crates/a/Cargo.toml", text), ("Cargo.toml", "[workspace.dependencies]\nd = \"1\"\n")]);
+        let tree = Tree::of(&[("crates/a/Cargo.toml", text), ("crates/a/fuzz/Cargo.toml", text), ("Cargo.toml", text)]);
         let expect = [
             "crates/a/Cargo.toml:7 d = \"1\"",
             "crates/a/Cargo.toml:9 e = { version = \"2\" }",

@@ -4,6 +4,7 @@
 mod calls;
 mod edges;
 mod licences;
+mod links;
 mod manifests;
 mod page;
 mod shape;
@@ -57,6 +58,7 @@ rules! {
     lock_size: "Cargo.lock has at most 600 packages" = manifests::lock_size,
     lock_sources: "Cargo.lock takes packages from crates.io and this repository only" = manifests::lock_sources,
     private_words: "no tracked file names a folder of somebody's machine or a package registry's host" = words::private_words,
+    links: "a link between the repository's pages leads somewhere" = links::links,
     page_is_current: "page/dist is built from the page's sources" = page::page_is_current,
 }
 

@@ -4,7 +4,7 @@ use super::Tokenizer;
 
 /// Turns a stream of tokens into text. A character whose bytes are spread over several tokens is held back until it is
 /// whole; bytes that can never become one are replaced by U+FFFD, as [`String::from_utf8_lossy`] does.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Decoder {
     tokenizer: Tokenizer,
     held: Vec<u8>,

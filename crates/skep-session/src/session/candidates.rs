@@ -60,7 +60,7 @@ impl Session {
         self.step_from = self.end() - 1;
         // While replacements are being opened there is no chain yet; the whole step is sent when there is one.
         if matches!(self.phase, Phase::Running { .. }) {
-            self.send_tokens(self.step_from, out);
+            self.send_tokens(self.step_from, self.step_from, out);
             self.await_candidates(now, 1, out);
         }
     }

@@ -96,7 +96,7 @@ impl Session {
             self.links.iter_mut().for_each(|link| link.settled = true);
             self.step_from = 0;
             self.settles_at = 0;
-            self.send_tokens(0, out);
+            self.send_tokens(0, 0, out);
         } else {
             for at in 1..self.route.len() {
                 if self.links[at - 1].settled && !self.links[at].settled {
@@ -105,22 +105,32 @@ impl Session {
                         epoch: self.epoch,
                         next: self.route[at].peer.clone(),
                         replay_from: 0,
-                        forward_from: self.step_from,
+                        forward_from: self.forward_from(at),
                     };
                     out.push(Effect::Control { to: self.route[at - 1].peer.clone(), message });
                 }
             }
             // A stage that knows the new epoch ignores frames of the old one that are still on their way, so the step is always
             // sent again; stages that have its rows answer from their retention.
-            let from = if self.links[0].settled { self.step_from } else { 0 };
+            let at_front = !self.links[0].settled;
+            let (from, forward_from) =
+                if at_front { (0, self.forward_from(0)) } else { (self.step_from, self.step_from) };
             self.settles_at = self.end();
-            self.send_tokens(from, out);
+            self.send_tokens(from, forward_from, out);
         }
         self.await_candidates(now, self.end(), out);
     }
 
-    /// Sends the tokens from `from` to the end, in chunks; outputs below the step in flight go no further than they must.
-    pub(super) fn send_tokens(&self, from: u32, out: &mut Vec<Effect>) {
+    /// The first position that must leave a hole whose first replacement stands at `at`. A lone replacement passes on the step in
+    /// flight only, as the stage after it has the rest. Of two or more, all but the last must pass on everything, and a frame says the
+    /// same to each of them, so everything goes on; stages that have run it answer from their retention.
+    fn forward_from(&self, at: usize) -> u32 {
+        let alone = self.links.get(at + 1).is_none_or(|link| link.settled);
+        if alone { self.step_from } else { 0 }
+    }
+
+    /// Sends the tokens from `from` to the end, in chunks; outputs below `forward_from` go no further than the first stage.
+    pub(super) fn send_tokens(&self, from: u32, forward_from: u32, out: &mut Vec<Effect>) {
         let Some(first) = self.route.first() else { return };
         let most = rows_per_frame(self.config.d_model, MAX_HOPS);
         let chunk = if self.config.prefill_chunk == 0 { most } else { self.config.prefill_chunk.min(most) };
@@ -131,7 +141,7 @@ impl Session {
                 epoch: self.epoch,
                 pos: at,
                 rows: end - at,
-                forward_from: self.step_from,
+                forward_from,
                 wants_candidates: end == self.end(),
                 hops: Vec::new(),
                 payload: Payload::Tokens(self.tokens[at as usize..end as usize].to_vec()),

@@ -112,6 +112,8 @@ pub struct World {
     /// When something was broken on purpose.
     pub disasters: Vec<u64>,
     pub outcome: Option<Outcome>,
+    /// How often a stage was sent rows past its own.
+    pub gaps: u32,
     /// Hash of all that happened.
     pub log: u64,
     pub trace: bool,
@@ -170,6 +172,7 @@ impl World {
             token_times: vec![0],
             disasters: Vec::new(),
             outcome: None,
+            gaps: 0,
             log: 0,
             trace: false,
         }
@@ -405,6 +408,7 @@ impl World {
         match sent {
             Ok(sent) => self.outgoing(id, session, sent),
             Err(fault) => {
+                self.gaps += u32::from(matches!(fault, Fault::Gap { .. }));
                 self.note(format_args!("node {id} faults {fault:?}"));
                 self.reply_fault(id, session, fault);
             }
