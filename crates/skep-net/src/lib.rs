@@ -50,6 +50,7 @@ mod key;
 mod link;
 mod net;
 mod peer;
+mod random;
 mod serve;
 mod stream;
 mod watch;
@@ -58,6 +59,7 @@ pub use config::{NetConfig, NetLimits};
 pub use error::NetError;
 pub use key::load_or_create_key;
 pub use net::{Net, NetEvent, NetStats};
+pub use random::random_bytes;
 pub use peer::{format_peer, parse_peer};
 pub use stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FrameReceiver, JoinResponder,

@@ -1,1 +1,26 @@
-//! A node: stages it serves, requests it coordinates.
+//! A node of the network: the stages it serves, the requests it coordinates, and the tasks that carry out what the pure machines
+//! of `skep-session` decide.
+//!
+//! A [`Node`] is composed of up to two roles over one endpoint:
+//! - a *stage host*, which holds the weights of some blocks and computes for whoever opens a session with it;
+//! - a [`Gateway`], which holds no weights, owns the tokens of each answer, and knows the nodes that joined it.
+//!
+//! `skep up` alone is a node with both roles and every block: a complete private network.
+
+mod driver;
+mod gateway;
+mod generate;
+mod links;
+mod members;
+mod node;
+mod stage_host;
+mod stop;
+mod text;
+
+pub use gateway::{Gateway, GatewayLimits, ModelFront, Unplug, UnplugError};
+pub use generate::{
+    ChatMessage, Event, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming, ModelCard,
+    NetworkView, NodeView, Prompt, Recovery, Summary,
+};
+pub use node::{Node, NodeConfig, NodeError};
+pub use stage_host::StageLimits;

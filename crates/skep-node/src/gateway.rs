@@ -1,0 +1,364 @@
+//! The gateway: takes requests for text, owns their tokens, and knows the members that answer them.
+
+use crate::driver::{Driver, INPUT_QUEUE, Returns};
+use crate::generate::{
+    ChatMessage, GenerateError, GenerateRequest, Generation, Hop, ModelCard, NetworkView, Prompt, Summary,
+};
+use crate::links::Links;
+use crate::members::Members;
+use crate::text::AnswerText;
+use skep_model::{ChatTemplate, Message, ModelConfig, Tokenizer};
+use skep_net::Net;
+use skep_plan::Offer;
+use skep_session::{Effect, Input, Limits, Session, SessionConfig};
+use skep_types::wire::{Join, Peer, SessionId};
+use skep_types::{ModelId, NodeId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// The part of a model file that a gateway needs: it holds no weights.
+pub struct ModelFront {
+    /// BLAKE3 root of the file.
+    pub id: ModelId,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Shapes and limits.
+    pub config: ModelConfig,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// How a chat becomes a text, if the model knows chats.
+    pub template: Option<ChatTemplate>,
+}
+
+/// What a gateway may do.
+#[derive(Debug, Clone)]
+pub struct GatewayLimits {
+    /// Answers under way at once.
+    pub active: usize,
+    /// Rows of one prefill frame; 0 means as many as a frame holds.
+    pub prefill_chunk: u32,
+    /// Bytes of a prompt as text.
+    pub prompt_bytes: usize,
+    /// Waits and retries of one answer.
+    pub session: Limits,
+}
+
+impl Default for GatewayLimits {
+    fn default() -> Self {
+        Self { active: 32, prefill_chunk: 64, prompt_bytes: 4 << 20, session: Limits::default() }
+    }
+}
+
+/// Why a node's process cannot be ended from here.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum UnplugError {
+    /// Only the demo starts processes that it may end.
+    #[error("this gateway did not start its nodes and cannot end them")]
+    NotHere,
+    /// No such node, or it is gone already.
+    #[error("no node {0} of this demo is running")]
+    Unknown(NodeId),
+}
+
+/// Ends the process of a node that this program started. Returns whether there was one.
+pub type Unplug = Arc<dyn Fn(NodeId) -> bool + Send + Sync>;
+
+/// A gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    model: ModelFront,
+    net: Net,
+    links: Links,
+    limits: GatewayLimits,
+    returns: Returns,
+    active: Arc<Semaphore>,
+    state: Mutex<State>,
+    unplug: Mutex<Option<Unplug>>,
+}
+
+struct State {
+    members: Members,
+    last_answer: Option<Summary>,
+    drivers: HashMap<u64, mpsc::Sender<Input>>,
+    next_driver: u64,
+}
+
+impl Gateway {
+    pub(crate) fn new(model: ModelFront, net: Net, links: Links, limits: GatewayLimits) -> Self {
+        let active = Arc::new(Semaphore::new(limits.active));
+        let state = State { members: Members::new(), last_answer: None, drivers: HashMap::new(), next_driver: 0 };
+        let (state, unplug) = (Mutex::new(state), Mutex::new(None));
+        let inner = Inner { model, net, links, limits, returns: Returns::default(), active, state, unplug };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Lets [`Gateway::unplug`] end processes; only the demo does that.
+    pub fn set_unplug(&self, unplug: Unplug) {
+        *self.inner.unplug.lock().unwrap_or_else(PoisonError::into_inner) = Some(unplug);
+    }
+
+    /// The models that can be asked.
+    pub fn models(&self) -> Vec<ModelCard> {
+        let offers = self.state().members.offers();
+        let ModelFront { id, bytes, config, .. } = &self.inner.model;
+        vec![ModelCard {
+            id: *id,
+            name: config.name.clone(),
+            blocks: config.n_blocks,
+            context: config.context as u32,
+            vocab: config.vocab as u32,
+            bytes: *bytes,
+            available: missing_block(&offers, config.n_blocks).is_none(),
+        }]
+    }
+
+    /// The network as this gateway sees it.
+    pub fn network(&self) -> NetworkView {
+        let model = self.models().remove(0);
+        let can_unplug = self.inner.unplug.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let state = self.state();
+        NetworkView {
+            gateway: self.inner.net.node_id(),
+            model,
+            nodes: state.members.views(&self.inner.net),
+            last_answer: state.last_answer.clone(),
+            active: u32::try_from(state.drivers.len()).unwrap_or(u32::MAX),
+            can_unplug,
+        }
+    }
+
+    /// Ends the process of a node, as a pulled plug would.
+    ///
+    /// # Errors
+    /// [`UnplugError`] when the node is not this program's to end.
+    pub async fn unplug(&self, node: NodeId) -> Result<(), UnplugError> {
+        let unplug = self.inner.unplug.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let unplug = unplug.ok_or(UnplugError::NotHere)?;
+        if unplug(node) { Ok(()) } else { Err(UnplugError::Unknown(node)) }
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// Every reason for which no answer can begin; later ones come through [`Generation::events`].
+    pub async fn generate(&self, request: GenerateRequest) -> Result<Generation, GenerateError> {
+        let started = Instant::now();
+        let inner = &self.inner;
+        inner.model.check_asked(request.model.as_deref())?;
+        let permit = inner.active.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| GenerateError::Busy { limit: inner.limits.active })?;
+        let prompt = inner.model.tokens(&request.prompt, inner.limits.prompt_bytes)?;
+        let prompt_tokens = prompt.len() as u32;
+        let mut session = self.session(prompt, &request)?;
+        let offers = self.state().members.offers();
+        if let Some(block) = missing_block(&offers, inner.model.config.n_blocks) {
+            return Err(GenerateError::NoRoute { block });
+        }
+        let first = session.step(Duration::ZERO, Input::Start { offers });
+        let hop = |stage: &skep_plan::Stage| Hop { node: stage.peer.node, blocks: stage.blocks };
+        let route = session.route().iter().map(hop).collect();
+
+        let max_new =
+            (inner.model.config.context - prompt_tokens as usize).min(request.max_tokens.unwrap_or(u32::MAX) as usize);
+        let (events_in, events) = mpsc::channel(max_new + 4);
+        let (cancel, cancelled) = oneshot::channel();
+        let (inputs_in, inputs) = mpsc::channel(INPUT_QUEUE);
+        let run =
+            Run { session, inputs, inputs_in, events: events_in, cancelled, permit, started, first, prompt_tokens };
+        tokio::spawn(self.clone().run(run, request));
+        Ok(Generation { model: inner.model.id, route, prompt_tokens, events, cancel: Some(cancel) })
+    }
+
+    fn session(&self, prompt: Vec<u32>, request: &GenerateRequest) -> Result<Session, GenerateError> {
+        let ModelFront { id, config, tokenizer, .. } = &self.inner.model;
+        let context = config.context;
+        if prompt.len() >= context {
+            return Err(GenerateError::PromptTooLong { prompt: prompt.len(), context });
+        }
+        if request.max_tokens == Some(0) {
+            return Err(GenerateError::BadOption { option: "max_tokens", reason: "must be at least 1".into() });
+        }
+        let room = (context - prompt.len()) as u32;
+        let config = SessionConfig {
+            model: *id,
+            n_blocks: config.n_blocks,
+            vocab: config.vocab as u32,
+            d_model: config.d_model as u32,
+            gateway: self.inner.net.peer(),
+            prompt,
+            max_new: request.max_tokens.unwrap_or(room).min(room),
+            end_tokens: (0..config.vocab as u32).filter(|id| tokenizer.is_end_of_generation(*id)).collect(),
+            sampler: Box::new(request.sampling),
+            prefill_chunk: self.inner.limits.prefill_chunk,
+            id_seed: random_seed(),
+            limits: self.inner.limits.session,
+        };
+        Session::new(config).map_err(|error| GenerateError::Failed { reason: error.to_string() })
+    }
+
+    async fn run(self, run: Run, request: GenerateRequest) {
+        let Run { session, inputs, inputs_in, events, cancelled, permit, started, first, prompt_tokens } = run;
+        let key = {
+            let mut state = self.state();
+            state.next_driver += 1;
+            let key = state.next_driver;
+            state.drivers.insert(key, inputs_in.clone());
+            key
+        };
+        let driver = Driver {
+            session,
+            inputs,
+            inputs_in,
+            links: self.inner.links.clone(),
+            returns: self.inner.returns.clone(),
+            text: AnswerText::new(self.inner.model.tokenizer.decoder(), &request.stop),
+            events,
+            cancelled,
+            pace: request.pace.map(|rate| Duration::from_secs_f32(1.0 / rate)),
+            prompt_tokens,
+            started,
+        };
+        let finished = driver.run(first).await;
+        let mut state = self.state();
+        state.drivers.remove(&key);
+        if let Some((report, summary)) = finished {
+            state.members.count(&report.hops);
+            state.last_answer = Some(summary);
+        }
+        drop(permit);
+    }
+
+    /// Takes a node into the network.
+    pub(crate) fn join(&self, join: Join) -> Result<(), String> {
+        let ModelFront { id, config, .. } = &self.inner.model;
+        if join.model != *id {
+            return Err(format!("this gateway serves model {}, not {}", id.short(), join.model.short()));
+        }
+        if join.blocks.end() > config.n_blocks {
+            return Err(format!("the model has {} blocks, not {}", config.n_blocks, join.blocks.end()));
+        }
+        let far = join.peer.node != self.inner.net.node_id();
+        tracing::info!(node = %join.peer.node.short(), blocks = %join.blocks, "a node joined");
+        self.state().members.join(join, far.then_some(&self.inner.net))?;
+        self.tell(None);
+        Ok(())
+    }
+
+    /// Notes that a node answers again or no more, and tells every answer under way.
+    pub(crate) fn set_alive(&self, node: NodeId, alive: bool) {
+        if self.state().members.set_alive(node, alive) {
+            tracing::info!(node = %node.short(), alive, "a node's state changed");
+            self.tell((!alive).then_some(node));
+        }
+    }
+
+    fn tell(&self, lost: Option<NodeId>) {
+        let state = self.state();
+        let offers = state.members.offers();
+        for inputs in state.drivers.values() {
+            let _ = inputs.try_send(Input::Offers(offers.clone()));
+            if let Some(node) = lost {
+                let _ = inputs.try_send(Input::Lost { node });
+            }
+        }
+    }
+
+    /// The request that waits for candidates of a session.
+    pub(crate) fn waiting(&self, session: SessionId) -> Option<mpsc::Sender<Input>> {
+        self.inner.returns.find(session)
+    }
+
+    /// A member's address and process id.
+    pub fn member(&self, node: NodeId) -> Option<(Peer, Option<u32>)> {
+        self.state().members.find(node).map(|(peer, pid)| (peer.clone(), pid))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One request on its way from [`Gateway::generate`] to its task.
+struct Run {
+    session: Session,
+    inputs: mpsc::Receiver<Input>,
+    inputs_in: mpsc::Sender<Input>,
+    events: mpsc::Sender<Result<crate::generate::Event, GenerateError>>,
+    cancelled: oneshot::Receiver<()>,
+    permit: OwnedSemaphorePermit,
+    started: Instant,
+    /// What the session wants done first.
+    first: Vec<Effect>,
+    prompt_tokens: u32,
+}
+
+impl ModelFront {
+    fn check_asked(&self, asked: Option<&str>) -> Result<(), GenerateError> {
+        match asked {
+            Some(asked) if asked != self.config.name && asked != self.id.to_string() => {
+                Err(GenerateError::UnknownModel { asked: asked.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tokens(&self, prompt: &Prompt, max_bytes: usize) -> Result<Vec<u32>, GenerateError> {
+        let context = self.config.context;
+        let text_tokens = |text: &str, special: bool| {
+            if text.len() > max_bytes {
+                // Even one token per 64 bytes would not fit; the exact count is not worth the work.
+                return Err(GenerateError::PromptTooLong { prompt: text.len() / 64, context });
+            }
+            self.tokenizer.encode(text, true, special).map_err(|error| bad_prompt(error.to_string()))
+        };
+        let tokens = match prompt {
+            Prompt::Text(text) => text_tokens(text, false)?,
+            Prompt::Tokens(tokens) => {
+                if let Some(id) = tokens.iter().find(|id| **id as usize >= self.config.vocab) {
+                    return Err(bad_prompt(format!(
+                        "has token {id}, and the vocabulary ends at {}",
+                        self.config.vocab
+                    )));
+                }
+                tokens.clone()
+            }
+            Prompt::Chat(messages) => text_tokens(&self.render(messages)?, true)?,
+        };
+        if tokens.is_empty() { Err(bad_prompt("is empty".into())) } else { Ok(tokens) }
+    }
+
+    fn render(&self, messages: &[ChatMessage]) -> Result<String, GenerateError> {
+        let template = self.template.as_ref().ok_or_else(|| GenerateError::BadOption {
+            option: "messages",
+            reason: "cannot be used: this model has no chat template; ask /v1/completions".into(),
+        })?;
+        let messages: Vec<Message> = messages
+            .iter()
+            .map(|message| Message { role: message.role.clone(), content: message.content.clone() })
+            .collect();
+        template
+            .render(&messages, true)
+            .map_err(|error| GenerateError::BadOption { option: "messages", reason: error.to_string() })
+    }
+}
+
+fn bad_prompt(reason: String) -> GenerateError {
+    GenerateError::BadOption { option: "prompt", reason }
+}
+
+/// The first block that nobody offers.
+fn missing_block(offers: &[Offer], n_blocks: u32) -> Option<u32> {
+    (0..n_blocks).find(|block| !offers.iter().any(|offer| offer.blocks.contains(*block)))
+}
+
+/// Session ids must not be guessable: the seed comes from the system.
+fn random_seed() -> [u8; 32] {
+    skep_net::random_bytes()
+}

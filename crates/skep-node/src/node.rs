@@ -1,0 +1,270 @@
+//! A node: one endpoint, the blocks it serves if any, and a gateway if it takes requests.
+
+use crate::gateway::{Gateway, GatewayLimits, ModelFront};
+use crate::links::{Arrival, Links, arrived_control, arrived_data};
+use crate::stage_host::{StageHost, StageLimits};
+use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Span, Tokenizer};
+use skep_net::{Net, NetConfig, NetError, NetEvent, NetLimits};
+use skep_session::Input;
+use skep_types::wire::{Frame, Join, JoinReply, Payload, Peer, StreamHello};
+use skep_types::{BlockRange, ModelId, NodeId};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Streams that may wait for the dispatcher.
+const ARRIVAL_QUEUE: usize = 1024;
+/// How long a node waits before it asks again to be taken in.
+const REJOIN_AFTER: Duration = Duration::from_millis(500);
+
+/// What a node is to be.
+pub struct NodeConfig {
+    /// Its secret key.
+    pub secret: [u8; 32],
+    /// UDP address to listen on; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// The model file.
+    pub model: PathBuf,
+    /// The blocks to serve; `None` for none.
+    pub blocks: Option<BlockRange>,
+    /// Whether to take requests for text.
+    pub gateway: Option<GatewayLimits>,
+    /// What its stages may use.
+    pub stage: StageLimits,
+    /// Gateway to join, if another one.
+    pub join: Option<Peer>,
+}
+
+/// Why a node cannot run.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The model file cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The endpoint cannot be made or a peer not be reached.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The gateway does not take this node in.
+    #[error("the gateway refused this node: {reason}")]
+    Refused {
+        /// The gateway's sentence.
+        reason: String,
+    },
+    /// The system refused something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Neither blocks nor a gateway: such a node would do nothing.
+    #[error("a node needs blocks to serve or requests to take")]
+    Idle,
+}
+
+/// A running node. Dropping it leaves its tasks running; call [`Node::close`].
+pub struct Node {
+    net: Net,
+    peer: Peer,
+    model: ModelId,
+    blocks: Option<BlockRange>,
+    gateway: Option<Gateway>,
+    resident_bytes: u64,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What the dispatcher hands streams to.
+#[derive(Clone)]
+struct Roles {
+    stages: Option<StageHost>,
+    gateway: Option<Gateway>,
+}
+
+impl Node {
+    /// Loads what is needed of the model, opens the endpoint, and joins the gateway if one is given.
+    ///
+    /// # Errors
+    /// [`NodeError`] when any of that fails; nothing keeps running then.
+    pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        if config.blocks.is_none() && config.gateway.is_none() {
+            return Err(NodeError::Idle);
+        }
+        let loaded = Loaded::read(&config)?;
+        let limits = NetLimits::default();
+        let (net, events) = Net::bind(NetConfig { secret: config.secret, bind: config.bind, limits }).await?;
+        let (own, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
+        let links = Links::new(net.clone(), own.clone());
+        let resident_bytes = loaded.span.as_ref().map_or(0, |span| span.resident_bytes());
+        let model = loaded.front.id;
+        let stages = match loaded.span {
+            Some(span) => Some(
+                StageHost::start(model, Arc::new(span), config.stage, links.clone())
+                    .map_err(|source| NodeError::System { what: "starting the compute thread", source })?,
+            ),
+            None => None,
+        };
+        let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits));
+        let roles = Roles { stages, gateway: gateway.clone() };
+        let tasks =
+            vec![tokio::spawn(take_events(events, own, roles.clone())), tokio::spawn(take_arrivals(arrivals, roles))];
+        let peer = net.peer();
+        let mut node = Self { net, peer, model, blocks: config.blocks, gateway, resident_bytes, tasks };
+        if let Err(error) = node.join(config.join).await {
+            node.close().await;
+            return Err(error);
+        }
+        Ok(node)
+    }
+
+    /// Offers this node's blocks to its own gateway, or to the one it joins, and keeps doing so.
+    async fn join(&mut self, gateway: Option<Peer>) -> Result<(), NodeError> {
+        let Some(blocks) = self.blocks else { return Ok(()) };
+        let join = Join { peer: self.peer.clone(), model: self.model, blocks, pid: Some(std::process::id()) };
+        if let Some(own) = &self.gateway {
+            own.join(join.clone()).map_err(|reason| NodeError::Refused { reason })?;
+        }
+        let Some(gateway) = gateway else { return Ok(()) };
+        match self.net.join(&gateway, join.clone()).await? {
+            JoinReply::Welcome => {}
+            JoinReply::Refused { reason } => return Err(NodeError::Refused { reason }),
+        }
+        self.tasks.push(tokio::spawn(stay_joined(self.net.clone(), gateway, join)));
+        Ok(())
+    }
+
+    /// This node's key and addresses.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Its gateway, if it takes requests.
+    pub fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.as_ref()
+    }
+
+    /// The model it serves.
+    pub fn model(&self) -> ModelId {
+        self.model
+    }
+
+    /// Bytes of weights held in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        self.resident_bytes
+    }
+
+    /// Ends its tasks and says goodbye to its peers.
+    pub async fn close(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.net.close().await;
+    }
+}
+
+/// What a node reads from the model file.
+struct Loaded {
+    front: ModelFront,
+    span: Option<Span>,
+}
+
+impl Loaded {
+    fn read(config: &NodeConfig) -> Result<Self, NodeError> {
+        let file = Gguf::open(&config.model)?;
+        let shape = ModelConfig::from_gguf(&file)?;
+        let span = config.blocks.map(|blocks| Span::load(&file, blocks)).transpose()?;
+        let front = ModelFront {
+            id: skep_model::model_id(&config.model)?,
+            bytes: file.file_bytes(),
+            config: shape,
+            tokenizer: Tokenizer::from_gguf(&file)?,
+            template: ChatTemplate::from_gguf(&file)?,
+        };
+        Ok(Self { front, span })
+    }
+}
+
+/// Asks again to be taken in whenever the gateway has not answered for a while, so that a restarted gateway finds its nodes.
+async fn stay_joined(net: Net, gateway: Peer, join: Join) {
+    let _watch = net.watch(gateway.node);
+    loop {
+        tokio::time::sleep(REJOIN_AFTER).await;
+        if !net.is_alive(gateway.node) {
+            let _ = net.join(&gateway, join.clone()).await;
+        }
+    }
+}
+
+async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arrival>, roles: Roles) {
+    while let Some(event) = events.recv().await {
+        match event {
+            NetEvent::Control { requests, replies, .. } => {
+                let _ = own.send(arrived_control(requests, replies)).await;
+            }
+            NetEvent::Data { from, hello, frames } => {
+                let _ = own.send(arrived_data(from, hello, frames)).await;
+            }
+            NetEvent::Join { join, reply, .. } => {
+                let taken = match &roles.gateway {
+                    Some(gateway) => gateway.join(join),
+                    None => Err("this node takes no requests, so there is nothing to join".into()),
+                };
+                let answer = match taken {
+                    Ok(()) => JoinReply::Welcome,
+                    Err(reason) => JoinReply::Refused { reason },
+                };
+                tokio::spawn(reply.send(answer));
+            }
+            NetEvent::Down { node } => set_alive(&roles, node, false),
+            NetEvent::Up { node } => set_alive(&roles, node, true),
+        }
+    }
+}
+
+fn set_alive(roles: &Roles, node: NodeId, alive: bool) {
+    if let Some(gateway) = &roles.gateway {
+        gateway.set_alive(node, alive);
+    }
+}
+
+async fn take_arrivals(mut arrivals: mpsc::Receiver<Arrival>, roles: Roles) {
+    while let Some(arrival) = arrivals.recv().await {
+        match arrival {
+            Arrival::Control { requests, replies } => {
+                if let Some(stages) = roles.stages.clone() {
+                    tokio::spawn(stages.serve_control(requests, replies));
+                }
+            }
+            Arrival::Data { from, hello, frames } => {
+                tokio::spawn(take_data(from, hello, frames, roles.clone()));
+            }
+        }
+    }
+}
+
+/// The first frame tells whether a stream feeds a stage of this node or brings candidates to its gateway; one node may be both
+/// ends of the same session.
+async fn take_data(from: NodeId, hello: StreamHello, mut frames: mpsc::Receiver<Result<Frame, String>>, roles: Roles) {
+    let Some(first) = frames.recv().await else { return };
+    let candidates = matches!(&first, Ok(Frame { payload: Payload::Candidates(_), .. }));
+    if !candidates {
+        if let Some(stages) = roles.stages {
+            stages.serve_data(from, hello, first, frames).await;
+        }
+        return;
+    }
+    let Some(inputs) = roles.gateway.and_then(|gateway| gateway.waiting(hello.session)) else { return };
+    let mut item = Some(first);
+    while let Some(frame) = item {
+        let input = match frame {
+            Ok(frame) => Input::Candidates { from, session: hello.session, frame },
+            Err(_) => Input::Lost { node: from },
+        };
+        if inputs.send(input).await.is_err() {
+            return;
+        }
+        item = frames.recv().await;
+    }
+}
