@@ -1,0 +1,62 @@
+//! Reads the body of a `POST` within bounds of size and time.
+
+use crate::error::ApiError;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt;
+use std::time::Duration;
+
+/// The longest body, in bytes.
+const MAX_BODY: usize = 4 << 20;
+/// How much of a longer one is still read and thrown away. A client that is cut off while it sends sees a broken connection in
+/// place of the refusal.
+const MAX_DRAIN: usize = 64 << 20;
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The body of a request whose type is JSON.
+pub(crate) async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
+    if !is_json(request.headers()) {
+        let sentence = "the body must be of type application/json";
+        return Err(ApiError::refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            sentence,
+            "send the header `content-type: application/json`",
+        )
+        .code("unsupported_media_type"));
+    }
+    let reading = tokio::time::timeout(PATIENCE, collect(request));
+    reading.await.unwrap_or_else(|_| {
+        let sentence = format!("the body did not come within {} seconds", PATIENCE.as_secs());
+        Err(ApiError::refuse(StatusCode::REQUEST_TIMEOUT, sentence, "send it at once").code("timeout"))
+    })
+}
+
+async fn collect(request: Request) -> Result<Vec<u8>, ApiError> {
+    let mut pieces = request.into_body().into_data_stream();
+    let mut body = Vec::new();
+    let mut length = 0;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            let sentence = format!("the body broke off: {error}");
+            ApiError::refuse(StatusCode::BAD_REQUEST, sentence, "send it again").code("invalid_body")
+        })?;
+        length += piece.len();
+        if length <= MAX_BODY {
+            body.extend_from_slice(&piece);
+        } else if length > MAX_DRAIN {
+            break;
+        }
+    }
+    if length > MAX_BODY {
+        let sentence = format!("the body is longer than {MAX_BODY} bytes");
+        let hint = "shorten the prompt; no model here holds that many tokens";
+        return Err(ApiError::refuse(StatusCode::PAYLOAD_TOO_LARGE, sentence, hint).code("body_too_large"));
+    }
+    Ok(body)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}

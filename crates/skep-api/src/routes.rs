@@ -1,0 +1,192 @@
+//! What answers at which path.
+
+use crate::answer::{Head, Kind, Stream, broken_off};
+use crate::backend::{Backend, UnplugError};
+use crate::error::ApiError;
+use crate::options::Options;
+use crate::request::{self, Ask};
+use crate::{Api, body, page};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use serde_json::{Value, json};
+use skep_node::{Event, GenerateError, Generation, Hop, ModelCard, NetworkView, Summary};
+use std::fmt::Write;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+const ROUTE: HeaderName = HeaderName::from_static("skep-route");
+const TIMING: HeaderName = HeaderName::from_static("skep-timing");
+
+/// All paths.
+pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
+    axum::Router::new()
+        .route("/health", get(async || Json(json!({"status": "ok"}))))
+        .route("/v1/models", get(models::<B>))
+        .route("/v1/models/{*id}", get(model::<B>))
+        .route("/v1/chat/completions", post(chat::<B>))
+        .route("/v1/completions", post(completion::<B>))
+        .route("/skep/v1/network", get(network::<B>))
+        .route("/skep/v1/unplug", post(unplug::<B>))
+        .route("/v1/{*rest}", axum::routing::any(nothing))
+        .route("/skep/{*rest}", axum::routing::any(nothing))
+        .fallback(elsewhere)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+async fn nothing(request: Request) -> Response {
+    page::not_found(request.uri())
+}
+
+async fn elsewhere(request: Request) -> Response {
+    match *request.method() {
+        Method::GET | Method::HEAD => page::file(request.uri(), request.headers()),
+        _ => wrong_method(request).await.into_response(),
+    }
+}
+
+async fn wrong_method(request: Request) -> ApiError {
+    let sentence = format!("{} is not possible at {}", request.method(), request.uri().path());
+    ApiError::refuse(StatusCode::METHOD_NOT_ALLOWED, sentence, "the header `allow` of this answer lists what is")
+        .code("method_not_allowed")
+}
+
+/// A model, as `/v1/models` lists it: OpenAI's fields, and the card under `skep`.
+#[derive(Serialize)]
+struct ModelObject {
+    id: String,
+    object: &'static str,
+    created: u64,
+    owned_by: &'static str,
+    skep: ModelCard,
+}
+
+impl ModelObject {
+    fn new(card: ModelCard, created: u64) -> Self {
+        Self { id: card.id.to_string(), object: "model", created, owned_by: "skep", skep: card }
+    }
+}
+
+async fn models<B: Backend>(State(api): State<Api<B>>) -> Json<Value> {
+    let data: Vec<_> = api.backend.models().into_iter().map(|card| ModelObject::new(card, api.started)).collect();
+    Json(json!({"object": "list", "data": data}))
+}
+
+async fn model<B: Backend>(
+    State(api): State<Api<B>>,
+    Path(asked): Path<String>,
+) -> Result<Json<ModelObject>, ApiError> {
+    let found = api.backend.models().into_iter().find(|card| card.id.to_string() == asked || card.name == asked);
+    let card = found.ok_or(GenerateError::UnknownModel { asked })?;
+    Ok(Json(ModelObject::new(card, api.started)))
+}
+
+async fn network<B: Backend>(State(api): State<Api<B>>) -> Json<NetworkView> {
+    Json(api.backend.network())
+}
+
+async fn unplug<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let mut options = Options::from_body(&body::read(request).await?)?;
+    let asked = options.required("node")?;
+    options.finish()?;
+    let node = asked.as_str().unwrap_or("").parse().map_err(|error: skep_types::IdError| {
+        ApiError::invalid("node", format!("is no id: {error}"), "GET /skep/v1/network lists the nodes")
+    })?;
+    let status = match api.backend.unplug(node).await {
+        Ok(()) => return Ok(Json(json!({"node": node}))),
+        Err(error @ UnplugError::NotOffered) => {
+            (StatusCode::FORBIDDEN, error, "only `skep demo` can do this", "not_offered")
+        }
+        Err(error @ UnplugError::UnknownNode { .. }) => {
+            (StatusCode::NOT_FOUND, error, "GET /skep/v1/network lists the nodes", "unknown_node")
+        }
+        Err(error @ UnplugError::Failed { .. }) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error,
+            "end the process by its pid: GET /skep/v1/network lists it",
+            "failed",
+        ),
+    };
+    let (status, error, hint, code) = status;
+    Err(ApiError::refuse(status, error.to_string(), hint).code(code))
+}
+
+async fn chat<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+    let begun = Instant::now();
+    let ask = request::chat(&body::read(request).await?)?;
+    answer(api, Kind::Chat, ask, begun).await
+}
+
+async fn completion<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+    let begun = Instant::now();
+    let ask = request::completion(&body::read(request).await?)?;
+    answer(api, Kind::Text, ask, begun).await
+}
+
+/// Asks the gateway and waits for the first event; the rest is streamed or collected. When the client hangs up, the server drops
+/// this future or the body that it returned, and with it the [`Generation`].
+async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, begun: Instant) -> Result<Response, ApiError> {
+    let seed = ask.request.sampling.seed;
+    let mut generation = api.backend.generate(ask.request).await?;
+    let head = Head::new(kind, now(), seed, generation.model.to_string());
+    let route = route_header(&generation.route);
+    if !ask.stream {
+        let (text, summary) = collect(&mut generation).await?;
+        let body = head.whole(&text, &summary).map_err(|error| GenerateError::Failed { reason: error.to_string() })?;
+        let headers = headers(&route, &whole_timing(&summary), "application/json");
+        return Ok((headers, body).into_response());
+    }
+    let first = generation.events.recv().await.unwrap_or_else(|| Err(broken_off()))?;
+    let timing = format!("prefill;dur={:.3}", begun.elapsed().as_secs_f64() * 1000.0);
+    let mut headers = headers(&route, &timing, "text/event-stream");
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let stream = Stream::new(head, ask.include_usage, generation, first);
+    Ok((headers, Body::from_stream(stream.events())).into_response())
+}
+
+async fn collect(generation: &mut Generation) -> Result<(String, Box<Summary>), GenerateError> {
+    let mut whole = String::new();
+    loop {
+        match generation.events.recv().await.unwrap_or_else(|| Err(broken_off()))? {
+            Event::Text { text, .. } => whole.push_str(&text),
+            Event::Done(summary) => return Ok((whole, summary)),
+        }
+    }
+}
+
+fn headers(route: &str, timing: &str, content_type: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    for (name, text) in [(ROUTE, route), (TIMING, timing)] {
+        // Both are made of hexadecimal digits, numbers and fixed words, which a header may hold.
+        headers.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
+    }
+    headers
+}
+
+/// `skep-route`: the stages of the chain, `3f2a91bc04[0..4],9b01c2d3e4[4..8]`.
+fn route_header(route: &[Hop]) -> String {
+    let hops: Vec<_> = route.iter().map(|hop| format!("{}[{}]", hop.node.short(), hop.blocks)).collect();
+    hops.join(",")
+}
+
+/// `skep-timing` of an answer that is complete, with the time that each stage held its frames.
+fn whole_timing(summary: &Summary) -> String {
+    let mut timing = format!("prefill;dur={:.3}, total;dur={:.3}", summary.first_token_ms, summary.total_ms);
+    if let Some(lap) = summary.lap_ms {
+        // Writing to a String cannot fail.
+        let _ = write!(timing, ", lap;dur={lap:.3}");
+    }
+    for (index, hop) in summary.hops.iter().enumerate() {
+        let _ = write!(timing, ", stage{index};dur={:.3};desc=\"{}[{}]\"", hop.hold_ms, hop.node.short(), hop.blocks);
+    }
+    timing
+}

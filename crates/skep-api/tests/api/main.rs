@@ -1,0 +1,10 @@
+//! The HTTP interface over real sockets, in front of a scripted backend.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod completions;
+mod golden;
+mod hangup;
+mod harness;
+mod http;
+mod refusals;
+mod scripted;

@@ -1,0 +1,146 @@
+//! A backend that follows a script, so that the API can be tested without a network of nodes.
+
+use skep_api::{Backend, UnplugError};
+use skep_node::*;
+use skep_types::{BlockRange, ModelId, NodeId};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// What happens after a request.
+#[derive(Clone, Default)]
+pub struct Script {
+    /// Refuses the request.
+    pub refuse: Option<GenerateError>,
+    /// What is sent.
+    pub events: Vec<Result<Event, GenerateError>>,
+    /// Waits before each event.
+    pub pace: Duration,
+    /// After the last event, the channel stays open until the client is gone.
+    pub hold: bool,
+}
+
+type Plan = dyn Fn(&GenerateRequest) -> Script + Send + Sync;
+
+/// Answers each request as its plan says, and counts.
+#[derive(Clone)]
+pub struct Scripted {
+    plan: Arc<Plan>,
+    pub requests: Arc<Mutex<Vec<GenerateRequest>>>,
+    active: Arc<AtomicU32>,
+    pub cancelled: Arc<AtomicU32>,
+}
+
+pub fn node(byte: u8) -> NodeId {
+    NodeId([byte; 32])
+}
+
+pub fn card() -> ModelCard {
+    let id = ModelId([0xab; 32]);
+    ModelCard { id, name: "scripted/tiny".into(), blocks: 8, context: 512, vocab: 256, bytes: 4096, available: true }
+}
+
+fn hops() -> Vec<Hop> {
+    let blocks = [(1, 0, 4), (2, 4, 8)];
+    blocks.into_iter().map(|(byte, a, b)| Hop { node: node(byte), blocks: BlockRange::new(a, b).unwrap() }).collect()
+}
+
+pub fn summary(finish: FinishReason, completion_tokens: u32) -> Summary {
+    let timing = |hop: Hop| HopTiming { node: hop.node, blocks: hop.blocks, frames: 3, hold_ms: 1.5, rtt_ms: None };
+    Summary {
+        finish,
+        prompt_tokens: 5,
+        completion_tokens,
+        hops: hops().into_iter().map(timing).collect(),
+        recoveries: vec![Recovery { at_token: 1, lost: vec![node(9)], rung: "replay", stall_ms: 20.5 }],
+        first_token_ms: 12.25,
+        total_ms: 40.0,
+        lap_ms: Some(2.5),
+    }
+}
+
+/// The events of a complete answer, one piece of text per token.
+pub fn events(pieces: &[&str], finish: FinishReason) -> Vec<Result<Event, GenerateError>> {
+    let text = |(index, piece): (usize, &&str)| Event::Text { text: (*piece).to_owned(), token_index: index as u32 };
+    let done = Event::Done(Box::new(summary(finish, pieces.len() as u32)));
+    pieces.iter().enumerate().map(text).chain([done]).map(Ok).collect()
+}
+
+impl Scripted {
+    pub fn new(plan: impl Fn(&GenerateRequest) -> Script + Send + Sync + 'static) -> Self {
+        Self { plan: Arc::new(plan), requests: Arc::default(), active: Arc::default(), cancelled: Arc::default() }
+    }
+
+    /// Answers everything with the same pieces of text.
+    pub fn says(pieces: &'static [&'static str]) -> Self {
+        Self::new(move |_| Script { events: events(pieces, FinishReason::Stop), ..Script::default() })
+    }
+}
+
+impl Backend for Scripted {
+    fn models(&self) -> Vec<ModelCard> {
+        vec![card()]
+    }
+
+    async fn generate(&self, request: GenerateRequest) -> Result<Generation, GenerateError> {
+        let script = (self.plan)(&request);
+        self.requests.lock().unwrap().push(request);
+        if let Some(error) = script.refuse {
+            return Err(error);
+        }
+        let (send, events) = mpsc::channel(4);
+        let (cancel, cancelled) = oneshot::channel();
+        let (active, count) = (self.active.clone(), self.cancelled.clone());
+        active.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            let play = async {
+                for event in script.events {
+                    tokio::time::sleep(script.pace).await;
+                    if send.send(event).await.is_err() {
+                        return false;
+                    }
+                }
+                if script.hold {
+                    std::future::pending::<()>().await;
+                }
+                true
+            };
+            tokio::select! {
+                biased;
+                _ = cancelled => { count.fetch_add(1, Ordering::SeqCst); }
+                whole = play => { count.fetch_add(u32::from(!whole), Ordering::SeqCst); }
+            }
+            active.fetch_sub(1, Ordering::SeqCst);
+        });
+        Ok(Generation { model: card().id, route: hops(), prompt_tokens: 5, events, cancel: Some(cancel) })
+    }
+
+    fn network(&self) -> NetworkView {
+        let view = |hop: Hop| NodeView {
+            id: hop.node,
+            pid: Some(77),
+            blocks: Some(hop.blocks),
+            alive: true,
+            rtt_ms: Some(0.25),
+            frames: 3,
+        };
+        NetworkView {
+            gateway: node(7),
+            model: card(),
+            nodes: hops().into_iter().map(view).collect(),
+            last_answer: None,
+            active: self.active.load(Ordering::SeqCst),
+            can_unplug: true,
+        }
+    }
+
+    async fn unplug(&self, asked: NodeId) -> Result<(), UnplugError> {
+        match asked.0[0] {
+            1 | 2 => Ok(()),
+            3 => Err(UnplugError::NotOffered),
+            4 => Err(UnplugError::Failed { reason: "no permission".into() }),
+            _ => Err(UnplugError::UnknownNode { node: asked }),
+        }
+    }
+}
