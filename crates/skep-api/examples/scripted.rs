@@ -1,15 +1,15 @@
 //! The API in front of a backend that only pretends, for trying clients without a model: it says words drawn from the seed.
 //! `cargo run -p skep-api --example scripted -- 4690`
-#![allow(clippy::unwrap_used, reason = "an example for developers")]
 
-#[allow(dead_code, reason = "shared with the tests, which use all of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with the tests, which use all of it")]
 #[path = "../tests/api/scripted.rs"]
 mod scripted;
 
 use scripted::{Script, Scripted, summary};
 use skep_api::{ApiConfig, router, serve};
-use skep_node::{Event, FinishReason, GenerateError, GenerateRequest};
+use skep_node::{Event, FinishReason, GenerateError, GenerateRequest, Prompt};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
 use std::time::Duration;
 
 const WORDS: [&str; 12] =
@@ -29,6 +29,12 @@ fn plan(request: &GenerateRequest) -> Script {
     {
         return Script { refuse: Some(GenerateError::UnknownModel { asked: asked.to_owned() }), ..Script::default() };
     }
+    if let Prompt::Chat(messages) = &request.prompt
+        && messages.iter().map(|message| message.content.len()).sum::<usize>() > 10_000
+    {
+        let error = GenerateError::PromptTooLong { prompt: 10_000, context: 512 };
+        return Script { refuse: Some(error), ..Script::default() };
+    }
     let seed = if request.sampling.temperature == 0.0 { 0 } else { request.sampling.seed };
     let limit = request.max_tokens.unwrap_or(400).min(400);
     let whole: String = (0..limit).map(|index| word(seed, index)).collect();
@@ -46,15 +52,20 @@ fn plan(request: &GenerateRequest) -> Script {
             break;
         }
     }
-    events.push(Ok(Event::Done(Box::new(summary(finish, events.len() as u32)))));
-    Script { events, pace: Duration::from_millis(5), ..Script::default() }
+    let mut done = summary(finish, events.len() as u32);
+    if let Prompt::Chat(messages) = &request.prompt {
+        done.prompt_tokens = messages.len() as u32 * 5;
+    }
+    events.push(Ok(Event::Done(Box::new(done))));
+    let pace = request.pace.map_or(Duration::from_millis(5), |rate| Duration::from_secs_f32(1.0 / rate));
+    Script { events, pace, ..Script::default() }
 }
 
 #[tokio::main]
-async fn main() {
-    let port: u16 = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(4690);
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    println!("http://{}", listener.local_addr().unwrap());
+async fn main() -> io::Result<()> {
+    let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(4690);
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
     let shutdown = async { drop(tokio::signal::ctrl_c().await) };
-    serve(listener, router(Scripted::new(plan), ApiConfig::default()), shutdown).await.unwrap();
+    serve(listener, router(Scripted::new(plan), ApiConfig::default()), shutdown).await
 }

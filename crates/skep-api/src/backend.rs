@@ -1,9 +1,8 @@
-//! What the API needs of a gateway. The real one is `skep_node::Gateway`; tests bring a scripted one.
+//! What the API needs of a gateway. The real one is [`Gateway`]; tests bring a scripted one.
 
-use skep_node::{GenerateError, GenerateRequest, Generation, ModelCard, NetworkView};
+use skep_node::{Gateway, GenerateError, GenerateRequest, Generation, ModelCard, NetworkView, UnplugError};
 use skep_types::NodeId;
 use std::future::Future;
-use thiserror::Error;
 
 /// A gateway: it knows the models, answers requests and shows the network.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -26,22 +25,20 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn unplug(&self, node: NodeId) -> impl Future<Output = Result<(), UnplugError>> + Send;
 }
 
-/// Why no process was ended.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum UnplugError {
-    /// This gateway did not start the processes of its nodes.
-    #[error("this gateway does not end processes")]
-    NotOffered,
-    /// No node has this id.
-    #[error("no node {} is known here", node.short())]
-    UnknownNode {
-        /// The id that was asked for.
-        node: NodeId,
-    },
-    /// The operating system did not do it.
-    #[error("the process was not ended: {reason}")]
-    Failed {
-        /// What it said.
-        reason: String,
-    },
+impl Backend for Gateway {
+    fn models(&self) -> Vec<ModelCard> {
+        Gateway::models(self)
+    }
+
+    fn generate(&self, request: GenerateRequest) -> impl Future<Output = Result<Generation, GenerateError>> + Send {
+        Gateway::generate(self, request)
+    }
+
+    fn network(&self) -> NetworkView {
+        Gateway::network(self)
+    }
+
+    fn unplug(&self, node: NodeId) -> impl Future<Output = Result<(), UnplugError>> + Send {
+        Gateway::unplug(self, node)
+    }
 }

@@ -25,7 +25,7 @@ mod page;
 mod request;
 mod routes;
 
-pub use backend::{Backend, UnplugError};
+pub use backend::Backend;
 
 use axum::serve::ListenerExt;
 use std::future::Future;

@@ -74,6 +74,8 @@ fn finish(mut options: Options, prompt: Prompt, max_tokens: Option<u32>) -> Resu
     let model = options.text("model")?;
     let stop = stops(options.take("stop"))?;
     let sampling = sampling(&mut options)?;
+    // The range keeps the time between two tokens, which is its inverse, between a millisecond and ten seconds.
+    let pace = options.number("pace", 0.1..=1000.0)?.map(|rate| rate as f32);
     let stream = options.flag("stream")?;
     let include_usage = match options.take("stream_options") {
         None => false,
@@ -86,7 +88,7 @@ fn finish(mut options: Options, prompt: Prompt, max_tokens: Option<u32>) -> Resu
     options.only("logit_bias", |value| value.as_object().is_some_and(serde_json::Map::is_empty), ONE_TEXT)?;
     options.only("user", Value::is_string, "it must be a string")?;
     options.finish()?;
-    Ok(Ask { request: GenerateRequest { model, prompt, max_tokens, stop, sampling }, stream, include_usage })
+    Ok(Ask { request: GenerateRequest { model, prompt, max_tokens, stop, sampling, pace }, stream, include_usage })
 }
 
 fn is_plain_text(value: &Value) -> bool {

@@ -1,7 +1,7 @@
 //! What answers at which path.
 
 use crate::answer::{Head, Kind, Stream, broken_off};
-use crate::backend::{Backend, UnplugError};
+use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::options::Options;
 use crate::request::{self, Ask};
@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
-use skep_node::{Event, GenerateError, Generation, Hop, ModelCard, NetworkView, Summary};
+use skep_node::{Event, GenerateError, Generation, Hop, ModelCard, NetworkView, Summary, UnplugError};
 use std::fmt::Write;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -100,22 +100,14 @@ async fn unplug<B: Backend>(State(api): State<Api<B>>, request: Request) -> Resu
     let node = asked.as_str().unwrap_or("").parse().map_err(|error: skep_types::IdError| {
         ApiError::invalid("node", format!("is no id: {error}"), "GET /skep/v1/network lists the nodes")
     })?;
-    let status = match api.backend.unplug(node).await {
+    let error = match api.backend.unplug(node).await {
         Ok(()) => return Ok(Json(json!({"node": node}))),
-        Err(error @ UnplugError::NotOffered) => {
-            (StatusCode::FORBIDDEN, error, "only `skep demo` can do this", "not_offered")
-        }
-        Err(error @ UnplugError::UnknownNode { .. }) => {
-            (StatusCode::NOT_FOUND, error, "GET /skep/v1/network lists the nodes", "unknown_node")
-        }
-        Err(error @ UnplugError::Failed { .. }) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            error,
-            "end the process by its pid: GET /skep/v1/network lists it",
-            "failed",
-        ),
+        Err(error) => error,
     };
-    let (status, error, hint, code) = status;
+    let (status, hint, code) = match error {
+        UnplugError::NotHere => (StatusCode::FORBIDDEN, "only `skep demo` can do this", "not_offered"),
+        UnplugError::Unknown(_) => (StatusCode::NOT_FOUND, "GET /skep/v1/network lists the nodes", "unknown_node"),
+    };
     Err(ApiError::refuse(status, error.to_string(), hint).code(code))
 }
 

@@ -33,11 +33,13 @@ fn every_option_reaches_the_backend() {
             ],
             "max_completion_tokens": 9, "stop": ["a", "b"], "seed": u64::MAX, "temperature": 0.5, "top_p": 0.25, "top_k": 40,
             "min_p": 0.125, "repetition_penalty": 1.5, "presence_penalty": -1.0, "frequency_penalty": 0.75,
+            "pace": 12.5,
         }),
     );
     let messages = [message("system", "be brief"), message("user", "one\ntwo"), message("assistant", "")];
     assert_eq!(request.prompt, Prompt::Chat(messages.to_vec()));
     assert_eq!((request.model.as_deref(), request.max_tokens), (Some("scripted/tiny"), Some(9)));
+    assert_eq!(request.pace, Some(12.5));
     assert_eq!(request.stop, ["a", "b"]);
     let sampling = request.sampling;
     assert_eq!((sampling.seed, sampling.temperature, sampling.top_p, sampling.top_k), (u64::MAX, 0.5, 0.25, 40));
@@ -50,7 +52,7 @@ fn the_defaults_are_those_of_openai_and_each_answer_has_a_seed_of_its_own() {
     let body = json!({"prompt": "hi", "max_tokens": null, "stop": null, "seed": null, "suffix": null});
     let first = asked("/v1/completions", body.clone());
     assert_eq!((&first.prompt, &first.model, first.max_tokens), (&Prompt::Text("hi".into()), &None, None));
-    assert!(first.stop.is_empty());
+    assert!(first.stop.is_empty() && first.pace.is_none());
     let sampling = &first.sampling;
     assert_eq!((sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p), (1.0, 1.0, 0, 0.0));
     assert_eq!((sampling.repetition_penalty, sampling.presence_penalty, sampling.frequency_penalty), (1.0, 0.0, 0.0));

@@ -61,3 +61,13 @@ fn while_pieces_keep_coming() {
     }));
     hang_up(&server, r#"{"prompt":"hi","stream":true}"#, Some("Hello"));
 }
+
+#[test]
+fn a_shutdown_does_not_wait_for_an_answer_that_is_stuck() {
+    let server = stuck();
+    let body = r#"{"prompt":"hi","stream":true}"#;
+    let stream = server.open(&server.request("POST", "/v1/completions", "content-type: application/json\r\n", body));
+    eventually("the request", || !server.backend.requests.lock().unwrap().is_empty());
+    server.shut_down();
+    drop(stream);
+}

@@ -5,6 +5,7 @@ use serde_json::Value;
 use skep_api::{ApiConfig, router, serve};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -12,7 +13,8 @@ use tokio::sync::oneshot;
 pub struct Server {
     pub address: SocketAddr,
     pub backend: Scripted,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 pub struct Answer {
@@ -32,14 +34,21 @@ impl Server {
         let address = socket.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let app = router(backend.clone(), config);
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(socket).unwrap();
                 serve(listener, app, async { drop(stopped.await) }).await.unwrap();
             });
         });
-        Self { address, backend, _stop: stop }
+        Self { address, backend, stop, thread }
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn shut_down(self) {
+        self.stop.send(()).unwrap();
+        eventually("the end of the server", || self.thread.is_finished());
+        self.thread.join().unwrap();
     }
 
     /// Sends bytes and reads until the server has nothing more to say.

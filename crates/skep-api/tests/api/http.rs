@@ -37,7 +37,7 @@ fn the_network_is_shown_and_a_node_unplugged() {
     let unplug = |body: String| server.post("/skep/v1/unplug", &body);
     let ask = |byte| unplug(json!({"node": node(byte)}).to_string());
     assert_eq!(ask(1).json(), json!({"node": node(1)}));
-    assert_eq!((ask(3).status, ask(4).status, ask(5).status), (403, 500, 404));
+    assert_eq!((ask(3).status, ask(4).status), (403, 404));
     for body in [r#"{"node":"01"}"#, r#"{"node":1}"#, "{}"] {
         let answer = unplug(body.to_owned());
         assert_eq!((answer.status, answer.error().0), (400, json!("node")), "{body}");

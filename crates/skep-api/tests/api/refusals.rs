@@ -129,6 +129,8 @@ fn values_that_mean_nothing_are_refused_by_name() {
         ("repetition_penalty", json!(0)),
         ("presence_penalty", json!(3)),
         ("frequency_penalty", json!(-3)),
+        ("pace", json!(0)),
+        ("pace", json!(1001)),
         ("seed", json!(-1)),
         ("seed", json!(0.5)),
         ("stop", json!(["a", "b", "c", "d", "e"])),

@@ -1,6 +1,6 @@
 //! A backend that follows a script, so that the API can be tested without a network of nodes.
 
-use skep_api::{Backend, UnplugError};
+use skep_api::Backend;
 use skep_node::*;
 use skep_types::{BlockRange, ModelId, NodeId};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -138,9 +138,8 @@ impl Backend for Scripted {
     async fn unplug(&self, asked: NodeId) -> Result<(), UnplugError> {
         match asked.0[0] {
             1 | 2 => Ok(()),
-            3 => Err(UnplugError::NotOffered),
-            4 => Err(UnplugError::Failed { reason: "no permission".into() }),
-            _ => Err(UnplugError::UnknownNode { node: asked }),
+            3 => Err(UnplugError::NotHere),
+            _ => Err(UnplugError::Unknown(asked)),
         }
     }
 }
