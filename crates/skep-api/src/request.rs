@@ -174,19 +174,20 @@ fn stops(value: Option<Value>) -> Result<Vec<String>, ApiError> {
 
 /// How tokens are drawn. The defaults are OpenAI's: temperature 1 and everything else off. Without a seed, one is drawn.
 fn sampling(options: &mut Options) -> Result<SamplingParams, ApiError> {
-    let mut params = SamplingParams::default();
-    params.temperature = options.number("temperature", 0.0..=2.0)?.unwrap_or(1.0) as f32;
-    params.top_p = options.number("top_p", 0.0..=1.0)?.unwrap_or(1.0) as f32;
-    params.top_k = options.integer("top_k", 0..=u64::from(u32::MAX))?.unwrap_or(0) as u32;
-    params.min_p = options.number("min_p", 0.0..=1.0)?.unwrap_or(0.0) as f32;
-    params.repetition_penalty = options.number("repetition_penalty", 0.01..=100.0)?.unwrap_or(1.0) as f32;
-    params.presence_penalty = options.number("presence_penalty", -2.0..=2.0)?.unwrap_or(0.0) as f32;
-    params.frequency_penalty = options.number("frequency_penalty", -2.0..=2.0)?.unwrap_or(0.0) as f32;
-    params.seed = match options.integer("seed", 0..=u64::MAX)? {
-        Some(seed) => seed,
-        None => random() >> (u64::BITS - SEED_BITS),
-    };
-    Ok(params)
+    Ok(SamplingParams {
+        temperature: options.number("temperature", 0.0..=2.0)?.unwrap_or(1.0) as f32,
+        top_p: options.number("top_p", 0.0..=1.0)?.unwrap_or(1.0) as f32,
+        top_k: options.integer("top_k", 0..=u64::from(u32::MAX))?.unwrap_or(0) as u32,
+        min_p: options.number("min_p", 0.0..=1.0)?.unwrap_or(0.0) as f32,
+        repetition_penalty: options.number("repetition_penalty", 0.01..=100.0)?.unwrap_or(1.0) as f32,
+        presence_penalty: options.number("presence_penalty", -2.0..=2.0)?.unwrap_or(0.0) as f32,
+        frequency_penalty: options.number("frequency_penalty", -2.0..=2.0)?.unwrap_or(0.0) as f32,
+        seed: match options.integer("seed", 0..=u64::MAX)? {
+            Some(seed) => seed,
+            None => random() >> (u64::BITS - SEED_BITS),
+        },
+        ..SamplingParams::default()
+    })
 }
 
 /// A number that nobody can foretell: the standard library seeds its hash maps with the system's random source.
