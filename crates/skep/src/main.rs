@@ -1,1 +1,55 @@
-fn main() {}
+//! `skep`: one command starts a network, one command joins it, one command asks it.
+//!
+//! Standard output carries data only; everything else goes to standard error. A failure is one clear sentence, a `hint:` line and
+//! an exit code (see [`error::Error::exit_code`]).
+
+mod args;
+mod chat;
+mod client;
+mod demo;
+mod error;
+mod home;
+mod inspect;
+mod output;
+mod status;
+mod up;
+
+use args::{Args, Command, ModelCommand};
+use clap::Parser;
+use error::Error;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}\n\nhint: {}", error.hint());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Error> {
+    match args.command {
+        Command::Demo(args) => runtime()?.block_on(demo::run(args)),
+        Command::Up(args) => runtime()?.block_on(up::run(args)),
+        Command::Chat(args) => chat::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Models(args) => status::models(&args),
+        Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|source| Error::System { what: "starting worker threads".into(), source })
+}
+
+/// Warnings go to standard error; `SKEP_LOG=info` shows more.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SKEP_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,iroh=error,noq=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,138 @@
+//! The command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use skep_types::BlockRange;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The port of the page and the API: SKEP on a telephone's keys.
+pub(crate) const DEFAULT_PORT: u16 = 7537;
+
+/// One AI network out of many people's computers.
+#[derive(Debug, Parser)]
+#[command(name = "skep", version, about, propagate_version = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a whole network on this machine, each node a process of its own, and a page to use it
+    Demo(DemoArgs),
+    /// Start a node: alone it is a complete network, with --join it serves blocks to another
+    Up(UpArgs),
+    /// Ask a running network; without a prompt, chat until the end of input
+    Chat(ChatArgs),
+    /// Show which node holds which blocks, and how the last answer came about
+    Status(AskArgs),
+    /// List the models that a running network serves
+    Models(AskArgs),
+    /// Work with model files
+    #[command(subcommand)]
+    Model(ModelCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Show what a GGUF file holds and whether Skep can run it
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Number of nodes; from 4 on every block is on two of them
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) nodes: u32,
+    /// Model file (GGUF); the bundled model if absent
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Port of the page and the API; 0 takes a free one
+    #[arg(long, value_name = "P", default_value_t = DEFAULT_PORT)]
+    pub(crate) port: u16,
+    /// Print one line of JSON when the network can answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Do not open the page in a browser
+    #[arg(long)]
+    pub(crate) no_open: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct UpArgs {
+    /// Model file (GGUF); the bundled model if absent
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Blocks to serve, as 0..4; all of them if absent
+    #[arg(long, value_name = "A..B")]
+    pub(crate) blocks: Option<BlockRange>,
+    /// Gateway to serve, as KEY@IP:PORT; the gateway prints it when it starts
+    #[arg(long, value_name = "PEER")]
+    pub(crate) join: Option<String>,
+    /// UDP address for other nodes; this machine only by default
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Port of the page and the API; 0 takes a free one
+    #[arg(long, value_name = "P", default_value_t = DEFAULT_PORT, conflicts_with = "join")]
+    pub(crate) port: u16,
+    /// Print one line of JSON when the node is ready
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Use a new key that is forgotten at the end
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+    /// End when standard input ends: how the demo's nodes notice that it is gone
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AskArgs {
+    /// Address of a running network's API
+    #[arg(long, value_name = "URL", default_value_t = default_api())]
+    pub(crate) api: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ChatArgs {
+    /// What to say; absent, read lines from standard input
+    pub(crate) prompt: Option<String>,
+    /// Most tokens of an answer
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<u32>,
+    /// 0 always takes the likeliest token
+    #[arg(long, value_name = "T")]
+    pub(crate) temperature: Option<f32>,
+    /// The same seed gives the same answer
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InspectArgs {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn default_api() -> String {
+    format!("http://127.0.0.1:{DEFAULT_PORT}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,109 @@
+//! What can go wrong for the person at the terminal: one sentence, a hint, an exit code.
+
+use skep_model::ModelError;
+use skep_net::NetError;
+use skep_node::NodeError;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A failure of a command.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// A node could not start.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The model file cannot be used.
+    #[error("{}", model_text(path, source))]
+    Model { path: PathBuf, source: ModelError },
+    /// A key or a peer's address cannot be used.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The port of the API is taken.
+    #[error("port {port} on this machine is in use")]
+    PortInUse { port: u16 },
+    /// The system refused something.
+    #[error("{what}: {source}")]
+    System { what: String, source: std::io::Error },
+    /// A node of the demo ended before the network was ready.
+    #[error("node {number} of the demo ended while it started ({status})")]
+    NodeEnded { number: usize, status: String },
+    /// The demo's nodes did not come together in time.
+    #[error("{joined} of {wanted} nodes joined within {seconds} seconds")]
+    NotReady { joined: usize, wanted: usize, seconds: u64 },
+    /// The blocks asked for are not the model's.
+    #[error("the model has blocks 0..{n_blocks}, so it cannot serve {asked}")]
+    Blocks { asked: String, n_blocks: u32 },
+    /// More nodes than there is work for.
+    #[error(transparent)]
+    Plan(#[from] skep_plan::PlanError),
+    /// Nobody answers at the API's address.
+    #[error("no network answers at {api}: {reason}")]
+    NoApi { api: String, reason: String },
+    /// The API refused the request.
+    #[error("{message}")]
+    Api { message: String, status: u16 },
+    /// The API said something that is not its protocol.
+    #[error("{api} does not speak this API: {reason}")]
+    NotSkep { api: String, reason: String },
+}
+
+impl Error {
+    /// What to do about it, as the end of a sentence that begins with "hint:".
+    pub(crate) fn hint(&self) -> String {
+        match self {
+            Self::PortInUse { .. } => "choose another with --port, or let --port 0 find a free one".into(),
+            Self::Model { source, .. } | Self::Node(NodeError::Model(source)) => model_hint(source).into(),
+            Self::Node(NodeError::Refused { .. }) => {
+                "start this node with the model file that the gateway serves; compare `skep model inspect FILE`".into()
+            }
+            Self::Node(_) | Self::Net(_) => {
+                "check the address given with --join or --listen, and that the other node is running".into()
+            }
+            Self::System { source, .. } => system_hint(source).into(),
+            Self::NodeEnded { .. } | Self::NotReady { .. } => {
+                "its own message stands above; SKEP_LOG=info shows more".into()
+            }
+            Self::Blocks { .. } => "`skep model inspect FILE` shows the number of blocks".into(),
+            Self::Plan(_) => "use fewer nodes, or a model with more blocks".into(),
+            Self::NoApi { .. } => "start a network with `skep demo` or `skep up`, or name one with --api URL".into(),
+            Self::Api { .. } => "`skep models` shows what is served; the page's API view lists every option".into(),
+            Self::NotSkep { .. } => "--api wants the address that `skep demo` or `skep up` printed".into(),
+        }
+    }
+
+    /// 3: what was given cannot be used. 4: this machine refuses. 5: the network does not answer or refuses. (2 is a wrong
+    /// command line, by the parser.)
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Model { .. } | Self::Blocks { .. } | Self::Plan(_) | Self::Node(NodeError::Model(_)) => 3,
+            Self::PortInUse { .. } | Self::System { .. } | Self::Node(NodeError::System { .. }) => 4,
+            _ => 5,
+        }
+    }
+}
+
+/// Names the file once; an error of the file system names it already.
+fn model_text(path: &Path, source: &ModelError) -> String {
+    match source {
+        ModelError::Io { .. } => source.to_string(),
+        _ => format!("{}: {source}", path.display()),
+    }
+}
+
+fn model_hint(error: &ModelError) -> &'static str {
+    match error {
+        ModelError::Io { source, .. } => system_hint(source),
+        _ => {
+            "`skep model inspect FILE` shows what the file holds; Skep runs GGUF files of Llama models in F32, F16 or Q8_0"
+        }
+    }
+}
+
+fn system_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "check the path",
+        std::io::ErrorKind::PermissionDenied => "check the permissions, or choose another folder with SKEP_HOME",
+        std::io::ErrorKind::StorageFull => "free some space, or choose another folder with SKEP_HOME",
+        _ => "SKEP_LOG=info shows more",
+    }
+}

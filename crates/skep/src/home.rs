@@ -1,0 +1,76 @@
+//! Where Skep keeps its files, and the model that comes with it.
+
+use crate::error::Error;
+use skep_types::ModelId;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The model that comes with the binary.
+static BUNDLED: &[u8] = include_bytes!("../assets/skep-bard-q8_0.gguf");
+
+/// The folder of keys and models: `$SKEP_HOME`, else `skep` in the user's data folder.
+pub(crate) fn folder() -> PathBuf {
+    let home = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    home("SKEP_HOME")
+        .or_else(|| home("XDG_DATA_HOME").map(|data| data.join("skep")))
+        .or_else(|| home("HOME").map(|home| home.join(".local/share/skep")))
+        .unwrap_or_else(|| PathBuf::from(".skep"))
+}
+
+/// The model file to use: the one given, or the bundled one, which is laid in [`folder`] so that nodes read only their blocks.
+pub(crate) fn model_file(given: Option<&Path>) -> Result<PathBuf, Error> {
+    match given {
+        Some(path) => Ok(path.to_owned()),
+        None => lay_out_bundled(&folder().join("models")),
+    }
+}
+
+/// Writes the bundled model under its id unless it is there already. A file that differs is replaced, never trusted.
+fn lay_out_bundled(folder: &Path) -> Result<PathBuf, Error> {
+    let id = ModelId::of(BUNDLED);
+    let path = folder.join(format!("{id}.gguf"));
+    let system = |source| Error::System { what: format!("writing {}", path.display()), source };
+    if std::fs::read(&path).is_ok_and(|bytes| bytes == BUNDLED) {
+        return Ok(path);
+    }
+    std::fs::create_dir_all(folder).map_err(system)?;
+    let part = folder.join(format!("{id}.part-{}", std::process::id()));
+    let written = std::fs::File::create(&part).and_then(|mut file| {
+        file.write_all(BUNDLED)?;
+        file.sync_all()
+    });
+    let written = written.and_then(|()| std::fs::rename(&part, &path));
+    if let Err(source) = written {
+        let _ = std::fs::remove_file(&part);
+        return Err(system(source));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bundled_model_is_laid_out_once_and_mended_when_it_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = lay_out_bundled(folder.path()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), BUNDLED);
+        std::fs::write(&path, b"something else").unwrap();
+        assert_eq!(lay_out_bundled(folder.path()).unwrap(), path);
+        assert_eq!(std::fs::read(&path).unwrap(), BUNDLED);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_is_one_clear_error_and_leaves_nothing() {
+        let full = Path::new("/dev/full");
+        if !full.exists() {
+            eprintln!("SKIPPED: /dev/full is absent; this test checked nothing");
+            return;
+        }
+        let error = lay_out_bundled(full).unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(BUNDLED.len() <= 4_000_000);
+    }
+}

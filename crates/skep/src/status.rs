@@ -1,0 +1,53 @@
+//! `skep status` and `skep models`: what a running network looks like.
+
+use crate::args::AskArgs;
+use crate::chat::explain;
+use crate::client::Client;
+use crate::error::Error;
+use crate::output;
+use serde_json::Value;
+
+/// Prints the network as the gateway sees it.
+pub(crate) fn run(args: &AskArgs) -> Result<(), Error> {
+    let network = Client::new(&args.api).get("/skep/v1/network")?;
+    if args.json {
+        return output::line(network);
+    }
+    let model = &network["model"];
+    let blocks = model["blocks"].as_u64().unwrap_or(0);
+    output::line(format!("model {} ({blocks} blocks), {} answers under way", text(&model["name"]), network["active"]))?;
+    output::line("\n  node         state   process   round trip   blocks")?;
+    for node in network["nodes"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        output::line(row(node, blocks))?;
+    }
+    if network["last_answer"].is_object() {
+        output::line(format!("\nlast answer: {}", explain(&network["last_answer"])))?;
+    }
+    Ok(())
+}
+
+fn row(node: &Value, blocks: u64) -> String {
+    let state = if node["alive"] == true { "alive" } else { "gone" };
+    let rtt = node["rtt_ms"].as_f64().map_or("-".to_owned(), |ms| format!("{ms:.2} ms"));
+    let pid = node["pid"].as_u64().map_or("-".to_owned(), |pid| pid.to_string());
+    let (start, end) = (node["blocks"][0].as_u64().unwrap_or(0), node["blocks"][1].as_u64().unwrap_or(0));
+    let cells: String = (0..blocks).map(|block| if (start..end).contains(&block) { '■' } else { '·' }).collect();
+    let id = text(&node["id"]);
+    format!("  {:<10}   {state:<5}   {pid:<7}   {rtt:<10}   {cells} {start}..{end}", id.get(..10).unwrap_or(id))
+}
+
+/// Lists the models served.
+pub(crate) fn models(args: &AskArgs) -> Result<(), Error> {
+    let models = Client::new(&args.api).get("/v1/models")?;
+    if args.json {
+        return output::line(models);
+    }
+    for model in models["data"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        output::line(format!("{}  {}", text(&model["id"]), text(&model["name"])))?;
+    }
+    Ok(())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}

@@ -1,0 +1,159 @@
+//! `skep up`: one node.
+
+use crate::args::UpArgs;
+use crate::error::Error;
+use crate::home;
+use crate::output;
+use indicatif::{ProgressBar, ProgressStyle};
+use skep_api::ApiConfig;
+use skep_model::{Gguf, ModelConfig};
+use skep_node::{Gateway, GatewayLimits, Node, NodeConfig, StageLimits};
+use skep_types::BlockRange;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Runs a node until Ctrl-C.
+pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
+    if args.end_with_stdin {
+        end_with_stdin()?;
+    }
+    let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?;
+    // The port is taken before anything slow, so that a person who must choose another one learns it at once.
+    let listener = if join.is_none() { Some(listen(args.port).await?) } else { None };
+    let spinner = spinner("reading the model", args.json);
+    let model = home::model_file(args.model.as_deref())?;
+    let blocks = blocks_of(&model, args.blocks)?;
+    let secret = if args.ephemeral {
+        skep_net::random_bytes()
+    } else {
+        skep_net::load_or_create_key(&home::folder().join("node.key"))?
+    };
+    let config = NodeConfig {
+        secret,
+        bind: args.listen,
+        model,
+        blocks: Some(blocks),
+        gateway: join.is_none().then(GatewayLimits::default),
+        stage: StageLimits::default(),
+        join,
+    };
+    let node = Node::start(config).await?;
+    spinner.finish_and_clear();
+    match (listener, node.gateway()) {
+        (Some(listener), Some(gateway)) => serve(&args, &node, gateway.clone(), listener).await?,
+        _ => {
+            announce(&args, &node, blocks, None)?;
+            ended().await;
+        }
+    }
+    node.close().await;
+    Ok(())
+}
+
+async fn serve(args: &UpArgs, node: &Node, gateway: Gateway, listener: TcpListener) -> Result<(), Error> {
+    let api = api_url(&listener)?;
+    let blocks = gateway.network().nodes.first().and_then(|view| view.blocks);
+    if let Some(blocks) = blocks {
+        announce(args, node, blocks, Some(&api))?;
+    }
+    let router = skep_api::router(gateway, ApiConfig::default());
+    let served = skep_api::serve(listener, router, ended()).await;
+    served.map_err(|source| Error::System { what: "serving the API".into(), source })
+}
+
+fn announce(args: &UpArgs, node: &Node, blocks: BlockRange, api: Option<&str>) -> Result<(), Error> {
+    let peer = skep_net::format_peer(node.peer());
+    if args.json {
+        let line = serde_json::json!({
+            "api": api, "model": node.model(), "peer": peer,
+            "node": { "pid": std::process::id(), "id": node.peer().node, "blocks": blocks },
+        });
+        return output::line(line);
+    }
+    output::line(format!("this node holds blocks {blocks} of model {}", node.model().short()))?;
+    if let Some(api) = api {
+        output::line(format!("page and API: {api}"))?;
+        output::line(format!("another node joins with: skep up --join {peer} --blocks A..B"))?;
+    }
+    output::line("Ctrl-C ends it")
+}
+
+/// The blocks to serve: the ones asked for, if the model has them, else all.
+fn blocks_of(model: &Path, asked: Option<BlockRange>) -> Result<BlockRange, Error> {
+    let refuse = |source| Error::Model { path: model.to_owned(), source };
+    let file = Gguf::open(model).map_err(refuse)?;
+    let n_blocks = ModelConfig::from_gguf(&file).map_err(refuse)?.n_blocks;
+    let whole = BlockRange::new(0, n_blocks).map_err(|_| Error::Blocks { asked: "anything".into(), n_blocks })?;
+    match asked {
+        Some(asked) if !whole.covers(&asked) => Err(Error::Blocks { asked: asked.to_string(), n_blocks }),
+        Some(asked) => Ok(asked),
+        None => Ok(whole),
+    }
+}
+
+/// Takes the API's port on this machine.
+pub(crate) async fn listen(port: u16) -> Result<TcpListener, Error> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => Error::PortInUse { port },
+        _ => Error::System { what: format!("listening on {address}"), source },
+    })
+}
+
+/// The address that people and programs use.
+pub(crate) fn api_url(listener: &TcpListener) -> Result<String, Error> {
+    let address = listener.local_addr();
+    let address = address.map_err(|source| Error::System { what: "reading the port".into(), source })?;
+    Ok(format!("http://{address}"))
+}
+
+/// Resolves at Ctrl-C or when the system asks the process to end.
+pub(crate) async fn ended() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let terminate = async {
+            match signal(SignalKind::terminate()) {
+                Ok(mut signal) => signal.recv().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = interrupt => {}
+            _ = terminate => {}
+        }
+    }
+    #[cfg(not(unix))]
+    interrupt.await;
+}
+
+/// A sign of life for work of unknown length; silent where standard error is not a terminal or the output is for a program.
+pub(crate) fn spinner(message: &'static str, json: bool) -> ProgressBar {
+    if json {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let spinner = ProgressBar::new_spinner().with_style(style).with_message(message);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+/// A pipe from the demo stands at standard input. However the demo ends, even by `kill -9`, the system closes the pipe, and then
+/// this process must not outlive it.
+fn end_with_stdin() -> Result<(), Error> {
+    let watch = std::thread::Builder::new().name("skep-parent".into()).spawn(|| {
+        let mut byte = [0u8; 1];
+        while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
+        std::process::exit(0);
+    });
+    watch.map(drop).map_err(|source| Error::System { what: "starting a thread".into(), source })
+}
