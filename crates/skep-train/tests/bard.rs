@@ -25,6 +25,22 @@ fn the_first_steps_on_the_real_text_have_the_recorded_bits() {
     check_chat(&Gguf::from_bytes(bytes).unwrap());
 }
 
+#[test]
+fn the_bundled_file_is_of_this_recipe_and_its_page_names_it() {
+    let path = skep_testkit::repository_root().join("crates/skep/assets/skep-bard-q8_0.gguf");
+    let gguf = Gguf::open(&path).unwrap();
+    check_chat(&gguf);
+    let config = bard::config();
+    let recorded = |key: &str| gguf.metadata().integer(&format!("skep.training.{key}")).unwrap();
+    assert_eq!((recorded("seed"), recorded("steps")), (Some(config.seed), Some(config.steps)));
+    let found = ModelConfig::from_gguf(&gguf).unwrap();
+    let sizes = (found.n_blocks as usize, found.d_model, found.d_ff, found.vocab, found.context);
+    let shape = config.shape;
+    assert_eq!(sizes, (shape.n_blocks, shape.d_model, shape.d_ff, shape.vocab, shape.context));
+    let readme = std::fs::read_to_string(path.with_file_name("README.md")).unwrap();
+    assert!(readme.contains(skep_model::model_id(&path).unwrap().to_string().as_str()));
+}
+
 /// The file is whole, and a chat becomes the tokens that training showed.
 fn check_chat(gguf: &Gguf) {
     ModelConfig::from_gguf(gguf).unwrap().check_tensors(gguf).unwrap();
