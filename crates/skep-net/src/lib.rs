@@ -59,8 +59,8 @@ pub use config::{NetConfig, NetLimits};
 pub use error::NetError;
 pub use key::load_or_create_key;
 pub use net::{Net, NetEvent, NetStats};
-pub use random::random_bytes;
 pub use peer::{format_peer, parse_peer};
+pub use random::random_bytes;
 pub use stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FrameReceiver, JoinResponder,
 };

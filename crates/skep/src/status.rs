@@ -43,7 +43,7 @@ pub(crate) fn models(args: &AskArgs) -> Result<(), Error> {
         return output::line(models);
     }
     for model in models["data"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        output::line(format!("{}  {}", text(&model["id"]), text(&model["name"])))?;
+        output::line(format!("{}  {}", text(&model["id"]), text(&model["skep"]["name"])))?;
     }
     Ok(())
 }

@@ -83,12 +83,12 @@ test("questions without an answer are not sent again, but the last one is", () =
 test("settings survive, and foreign values are fitted or replaced", () => {
   const box = new Box();
   expect(loadSettings(box)).toEqual(DEFAULTS);
-  saveSettings(box, { temperature: 0, top_p: 1, max_tokens: null, seed: 7 });
-  expect(loadSettings(box)).toEqual({ temperature: 0, top_p: 1, max_tokens: null, seed: 7 });
-  box.setItem("skep.settings", '{"temperature":99,"top_p":"x","max_tokens":2.6,"seed":-3}');
-  expect(loadSettings(box)).toEqual({ temperature: 2, top_p: DEFAULTS.top_p, max_tokens: 3, seed: 0 });
+  saveSettings(box, { temperature: 0, top_p: 1, max_tokens: null, seed: 7, pace: null });
+  expect(loadSettings(box)).toEqual({ temperature: 0, top_p: 1, max_tokens: null, seed: 7, pace: null });
+  box.setItem("skep.settings", '{"temperature":99,"top_p":"x","max_tokens":2.6,"seed":-3,"pace":0}');
+  expect(loadSettings(box)).toEqual({ temperature: 2, top_p: DEFAULTS.top_p, max_tokens: 3, seed: 0, pace: 1 });
   expect(fit("seed", Number.NaN)).toBeNull();
-  expect(optionsOf({ ...DEFAULTS, max_tokens: null })).toEqual({ temperature: DEFAULTS.temperature, top_p: DEFAULTS.top_p });
+  expect(optionsOf({ ...DEFAULTS, max_tokens: null })).toEqual({ temperature: DEFAULTS.temperature, top_p: DEFAULTS.top_p, pace: DEFAULTS.pace });
 });
 
 /** A desk whose stream and frames are driven by hand. */

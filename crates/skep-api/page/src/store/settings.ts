@@ -9,9 +9,11 @@ export interface Settings {
   max_tokens: number | null;
   /** `null`: another answer every time. */
   seed: number | null;
+  /** Most tokens per second; `null`: as fast as the network can. */
+  pace: number | null;
 }
 
-export const DEFAULTS: Settings = { temperature: 0.8, top_p: 0.95, max_tokens: 256, seed: null };
+export const DEFAULTS: Settings = { temperature: 0.8, top_p: 0.95, max_tokens: 256, seed: null, pace: 24 };
 
 /** What a field of the settings may hold. */
 export const FIELDS = {
@@ -19,6 +21,7 @@ export const FIELDS = {
   top_p: { label: "Top p", min: 0.05, max: 1, step: 0.05, help: "Draws only from the likeliest tokens that reach this share together." },
   max_tokens: { label: "Longest answer", min: 1, max: 1_000_000, step: 1, help: "In tokens. Empty: until the context is full." },
   seed: { label: "Seed", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, help: "The same seed gives the same answer. Empty: a new one each time." },
+  pace: { label: "Reading pace", min: 1, max: 1000, step: 1, help: "Most tokens per second, so that one can read along (and pull a plug in mid-answer). Empty: full speed." },
 } as const;
 
 const KEY = "skep.settings";
@@ -62,5 +65,6 @@ export function optionsOf(settings: Settings): Record<string, number> {
   const options: Record<string, number> = { temperature: settings.temperature, top_p: settings.top_p };
   if (settings.max_tokens !== null) options.max_tokens = settings.max_tokens;
   if (settings.seed !== null) options.seed = settings.seed;
+  if (settings.pace !== null) options.pace = settings.pace;
   return options;
 }

@@ -30,7 +30,10 @@ function Slider({ field, settings, onChange }: { field: "temperature" | "top_p";
   );
 }
 
-function NumberField({ field, settings, onChange }: { field: "max_tokens" | "seed"; settings: Settings; onChange: Change }) {
+/** What an empty field means. */
+const EMPTY = { max_tokens: "to the end", seed: "new each time", pace: "full speed" };
+
+function NumberField({ field, settings, onChange }: { field: "max_tokens" | "seed" | "pace"; settings: Settings; onChange: Change }) {
   const { label, min, max, help } = FIELDS[field];
   const id = `setting-${field}`;
   return (
@@ -44,7 +47,7 @@ function NumberField({ field, settings, onChange }: { field: "max_tokens" | "see
         max={max}
         step={1}
         value={settings[field] ?? ""}
-        placeholder={field === "seed" ? "new each time" : "to the end"}
+        placeholder={EMPTY[field]}
         aria-describedby={`${id}-help`}
         onChange={(event) => {
           const { value } = event.currentTarget;
@@ -80,6 +83,7 @@ export function SettingsDrawer(props: { open: boolean; settings: Settings; onCha
         <Slider field="top_p" settings={settings} onChange={onChange} />
         <NumberField field="max_tokens" settings={settings} onChange={onChange} />
         <NumberField field="seed" settings={settings} onChange={onChange} />
+        <NumberField field="pace" settings={settings} onChange={onChange} />
         <button type="button" class="quiet" onClick={() => onChange(DEFAULTS)}>
           Back to the defaults
         </button>

@@ -80,6 +80,7 @@ export const OPTIONS: Option[] = [
   { name: "repetition_penalty", values: "0.01 to 100", meaning: "Above 1, tokens that were just used become less likely." },
   { name: "presence_penalty, frequency_penalty", values: "−2 to 2", meaning: "The same by subtraction: once per used token, and once per use." },
   { name: "seed", values: "0 or more", meaning: "The same seed gives the same text, on whatever nodes it is computed. Left out, one is drawn." },
+  { name: "pace", values: "0.1 to 1000", meaning: "Most tokens per second, for people who read along. Left out, as fast as the network can." },
   { name: "stop", values: "text, or up to 4 texts", meaning: "Texts that end the answer; they are not part of it." },
   { name: "stream", values: "true or false", meaning: "Sends the text as it comes, as server-sent events." },
   { name: "stream_options", values: '{"include_usage": true}', meaning: "With stream only: counts the tokens in a chunk of its own at the end." },
