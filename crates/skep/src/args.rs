@@ -10,7 +10,7 @@ pub(crate) const DEFAULT_PORT: u16 = 7537;
 
 /// One AI network out of many people's computers.
 #[derive(Debug, Parser)]
-#[command(name = "skep", version, about, propagate_version = true)]
+#[command(name = "skep", version, propagate_version = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
