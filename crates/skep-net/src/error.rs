@@ -42,7 +42,7 @@ pub enum NetError {
         reason: String,
     },
     /// Something took too long.
-    #[error("{what} of {} took over {} ms", node.short(), limit.as_millis())]
+    #[error("{what} with {} took over {} ms", node.short(), limit.as_millis())]
     Timeout {
         /// The peer.
         node: NodeId,

@@ -61,6 +61,8 @@ struct Progress {
     frames: HashMap<(NodeId, SessionId, u32), mpsc::Sender<Frame>>,
     sessions: Vec<SessionId>,
     wake: Option<Duration>,
+    /// Time spent waiting for a reader's pace. The session's clock leaves it out, so that laps and stalls are the network's.
+    paused: Duration,
     /// A stop text was found; what follows it is never shown.
     stopped: bool,
     /// Nobody reads any more.
@@ -78,10 +80,12 @@ impl Driver {
         while !progress.over {
             let input = self.wait(&mut progress).await;
             if let (Some(pace), Input::Candidates { .. }) = (self.pace, &input) {
+                let arrived = Instant::now();
                 tokio::time::sleep_until(next_token_at.into()).await;
-                next_token_at = next_token_at.max(Instant::now()) + pace;
+                progress.paused += arrived.elapsed();
+                next_token_at = next_token_at.max(arrived) + pace;
             }
-            let effects = self.session.step(self.started.elapsed(), input);
+            let effects = self.session.step(self.started.elapsed() - progress.paused, input);
             self.carry_out(effects, &mut progress);
         }
         self.returns.remove(&progress.sessions);
@@ -93,14 +97,15 @@ impl Driver {
                 let _ = self.events.try_send(Ok(Event::Text { text: rest, token_index }));
             }
         }
-        let summary = summary(&report, self.prompt_tokens);
+        let mut summary = summary(&report, self.prompt_tokens);
+        summary.total_ms = millis(self.started.elapsed());
         let _ = self.events.try_send(Ok(Event::Done(Box::new(summary.clone()))));
         Some((report, summary))
     }
 
     /// The next thing that happens to this request.
     async fn wait(&mut self, progress: &mut Progress) -> Input {
-        let wake = progress.wake.map(|at| self.started + at);
+        let wake = progress.wake.map(|at| self.started + progress.paused + at);
         let alarm = async {
             match wake {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -147,7 +152,7 @@ impl Driver {
         }
         if stop && !progress.over {
             progress.stopped = true;
-            let effects = self.session.step(self.started.elapsed(), Input::Stop);
+            let effects = self.session.step(self.started.elapsed() - progress.paused, Input::Stop);
             self.carry_out(effects, progress);
         }
         progress.stopped |= stop;

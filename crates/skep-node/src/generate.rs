@@ -136,7 +136,7 @@ pub struct Summary {
     pub first_token_ms: f64,
     /// Milliseconds from the request to the end.
     pub total_ms: f64,
-    /// Mean milliseconds per token after the first: one lap of the chain.
+    /// Mean milliseconds per token after the first, waits for a reader's pace left out: one lap of the chain.
     pub lap_ms: Option<f64>,
 }
 

@@ -47,9 +47,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     runtime.map_err(|source| Error::System { what: "starting worker threads".into(), source })
 }
 
-/// Warnings go to standard error; `SKEP_LOG=info` shows more.
+/// Warnings go to standard error; `SKEP_LOG=info` shows more. The transport speaks of its own inner life, which our errors say better.
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SKEP_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,iroh=error,noq=error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,iroh=off,noq=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

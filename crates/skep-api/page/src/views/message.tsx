@@ -11,7 +11,6 @@ import { inline, Plain, Rich } from "../ui/rich";
 
 /** Tokens per second after the first, which is what one feels while reading. */
 export function rateOf(summary: Summary): number | null {
-  if (summary.lap_ms !== null && summary.lap_ms > 0) return 1000 / summary.lap_ms;
   const rest = summary.total_ms - summary.first_token_ms;
   return summary.completion_tokens > 1 && rest > 0 ? ((summary.completion_tokens - 1) * 1000) / rest : null;
 }
