@@ -17,8 +17,6 @@ pub enum Outcome {
     Failed(Counts, String),
     /// The machine lacks something; in CI, where `.ci/run` installs everything, that is a failure.
     Skipped(String),
-    /// What the step would test is not in the tree yet.
-    Absent(String),
 }
 
 impl Outcome {
@@ -56,21 +54,20 @@ impl Outcome {
             Outcome::Passed(_) => "passed",
             Outcome::Failed(..) => "FAILED",
             Outcome::Skipped(_) => "SKIPPED",
-            Outcome::Absent(_) => "SKIPPED (not in the tree yet)",
         }
     }
 
     pub fn reason(&self) -> Option<&str> {
         match self {
             Outcome::Passed(_) => None,
-            Outcome::Failed(_, reason) | Outcome::Skipped(reason) | Outcome::Absent(reason) => Some(reason),
+            Outcome::Failed(_, reason) | Outcome::Skipped(reason) => Some(reason),
         }
     }
 
     fn counts(&self) -> Counts {
         match self {
             Outcome::Passed(counts) | Outcome::Failed(counts, _) => *counts,
-            Outcome::Skipped(_) | Outcome::Absent(_) => Counts { skipped: 1, ..Counts::default() },
+            Outcome::Skipped(_) => Counts { skipped: 1, ..Counts::default() },
         }
     }
 }
@@ -153,7 +150,6 @@ mod tests {
     fn ci_skips_nothing() {
         assert!(Outcome::Skipped("no browser".into()).for_machine(true).failed());
         assert!(!Outcome::Skipped("no browser".into()).for_machine(false).failed());
-        assert!(!Outcome::Absent("later".into()).for_machine(true).failed());
     }
 
     #[test]
