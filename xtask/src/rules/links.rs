@@ -29,8 +29,10 @@ fn resolve(folder: &str, target: &str) -> String {
     parts.join("/")
 }
 
+/// Pictures are not among the tree's texts, so the folder itself is asked as well.
 fn exists(tree: &Tree, path: &str) -> bool {
     tree.files.iter().any(|file| file.path == path || file.path.starts_with(&format!("{path}/")))
+        || tree.root.join(path).is_file()
 }
 
 #[cfg(test)]
