@@ -7,9 +7,8 @@ use crate::args::DemoArgs;
 use crate::error::Error;
 use crate::home;
 use crate::output;
-use crate::up::{api_url, ended, listen, spinner};
+use crate::up::{api_url, block_count, ended, listen, spinner};
 use skep_api::ApiConfig;
-use skep_model::{Gguf, ModelConfig};
 use skep_node::{Gateway, GatewayLimits, Node, NodeConfig, StageLimits};
 use skep_types::{BlockRange, NodeId};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -67,12 +66,6 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
     end_all(&children).await;
     node.close().await;
     served.map_err(|source| Error::System { what: "serving the API".into(), source })
-}
-
-fn block_count(model: &Path) -> Result<u32, Error> {
-    let refuse = |source| Error::Model { path: model.to_owned(), source };
-    let file = Gguf::open(model).map_err(refuse)?;
-    Ok(ModelConfig::from_gguf(&file).map_err(refuse)?.n_blocks)
 }
 
 fn start_child(model: &Path, blocks: BlockRange, gateway: &str) -> Result<Child, Error> {

@@ -83,15 +83,20 @@ fn announce(args: &UpArgs, node: &Node, blocks: BlockRange, api: Option<&str>) -
 
 /// The blocks to serve: the ones asked for, if the model has them, else all.
 fn blocks_of(model: &Path, asked: Option<BlockRange>) -> Result<BlockRange, Error> {
-    let refuse = |source| Error::Model { path: model.to_owned(), source };
-    let file = Gguf::open(model).map_err(refuse)?;
-    let n_blocks = ModelConfig::from_gguf(&file).map_err(refuse)?.n_blocks;
+    let n_blocks = block_count(model)?;
     let whole = BlockRange::new(0, n_blocks).map_err(|_| Error::Blocks { asked: "anything".into(), n_blocks })?;
     match asked {
         Some(asked) if !whole.covers(&asked) => Err(Error::Blocks { asked: asked.to_string(), n_blocks }),
         Some(asked) => Ok(asked),
         None => Ok(whole),
     }
+}
+
+/// The number of blocks of a model file.
+pub(crate) fn block_count(model: &Path) -> Result<u32, Error> {
+    let refuse = |source| Error::Model { path: model.to_owned(), source };
+    let file = Gguf::open(model).map_err(refuse)?;
+    Ok(ModelConfig::from_gguf(&file).map_err(refuse)?.n_blocks)
 }
 
 /// Takes the API's port on this machine.
