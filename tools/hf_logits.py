@@ -5,7 +5,8 @@
 
 MODEL_DIR holds config.json and model.safetensors. OUTPUT receives the logits of every position, row-major, as
 little-endian float32. With `--greedy N` before MODEL_DIR the prompt is first continued by N greedy tokens, which are
-printed on standard output with the prompt, one line of numbers.
+printed on standard output with the prompt, one line of numbers. With `--window N` the tokens after the first are read N at a time,
+each time after the first, as a text that is longer than the context must be; OUTPUT then has the windows' logits in turn.
 
 The model class is Hugging Face's own FlaxLlamaForCausalLM. Flax rather than torch because its wheels are small: the torch
 wheel of the public registry brings gigabytes of GPU libraries. A machine that has torch gives the same check with
@@ -59,6 +60,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch", action="store_true", help="use torch instead of Flax")
     parser.add_argument("--greedy", type=int, default=0, metavar="N", help="continue by N greedy tokens first")
+    parser.add_argument("--window", type=int, metavar="N", help="read N tokens at a time, each time after the first token")
     parser.add_argument("model")
     parser.add_argument("output")
     parser.add_argument("tokens", type=int, nargs="+")
@@ -67,7 +69,10 @@ def main():
     tokens = list(arguments.tokens)
     for _ in range(arguments.greedy):
         tokens.append(int(model(tokens)[-1].argmax()))
-    model(tokens).astype("<f4").tofile(arguments.output)
+    start, rest = tokens[:1], tokens[1:]
+    step = arguments.window or len(tokens)
+    windows = [start + rest[i : i + step] for i in range(0, max(len(rest), 1), step)]
+    numpy.concatenate([model(window) for window in windows]).astype("<f4").tofile(arguments.output)
     print(*tokens)
     return 0
 

@@ -61,24 +61,108 @@ def dot(w, x):
     return lane_sum(w * x)
 
 
-def quantise(x):
+def halves(bits):
+    return np.asarray(bits, np.uint16).view(np.float16).astype(F)
+
+
+def half(block, at):
+    return halves([block[at] | block[at + 1] << 8])[0]
+
+
+# Format: (weights of a block, its bytes, where its halves are).
+FORMATS = {
+    "F32": (1, 4, []),
+    "F16": (1, 2, [0]),
+    "BF16": (1, 2, []),
+    "Q4_0": (32, 18, [0]),
+    "Q8_0": (32, 34, [0]),
+    "Q4_K": (256, 144, [0, 2]),
+    "Q5_K": (256, 176, [0, 2]),
+    "Q6_K": (256, 210, [208]),
+}
+
+
+def weights(g, name, n):
+    """The blocks of n weights, each a list of bytes; F32, F16 and BF16 as their values."""
+    if name in ("F32", "BF16"):
+        mask = np.uint32(0xFFFFFFFF if name == "F32" else 0xFFFF0000)
+        return (g.numbers(n).view(np.uint32) & mask).view(F)
+    block, size, places = FORMATS[name]
+    bytes_ = [[g.draw() >> 24 for _ in range(size)] for _ in range(n // block)]
+    for b in bytes_:
+        for at in places:
+            b[at + 1] &= 0xBF
+    return halves([b[0] | b[1] << 8 for b in bytes_]) if name == "F16" else bytes_
+
+
+def signed(byte):
+    return byte - 256 if byte > 127 else byte
+
+
+def unpack(name, b):
+    """(d, dmin, weights of each sub-block, scales, minima) of one block; a format without sub-blocks has one."""
+    if name == "Q8_0":
+        return half(b, 0), F(0), [[signed(v) for v in b[2:]]], [1], [0]
+    if name == "Q4_0":
+        return half(b, 0), F(0), [[(v & 15) - 8 for v in b[2:]] + [(v >> 4) - 8 for v in b[2:]]], [1], [0]
+    if name == "Q6_K":
+        low, high, scales, q = b[:128], b[128:192], b[192:208], []
+        for n in range(2):
+            for i in range(128):
+                four = low[64 * n + i % 64]
+                four = four & 15 if i < 64 else four >> 4
+                q.append((four | (high[32 * n + i % 32] >> 2 * (i // 32) & 3) << 4) - 32)
+        return half(b, 208), F(0), [q[16 * j : 16 * j + 16] for j in range(16)], [signed(v) for v in scales], [0] * 16
+    p, scales, minima = b[4:16], [], []
+    for j in range(8):
+        scales.append(p[j] & 63 if j < 4 else p[j + 4] & 15 | p[j - 4] >> 6 << 4)
+        minima.append(p[j + 4] & 63 if j < 4 else p[j + 4] >> 4 | p[j] >> 6 << 4)
+    high, low = (b[16:48], b[48:]) if name == "Q5_K" else ([0] * 32, b[16:])
+    sub = []
+    for j in range(8):
+        part = low[32 * (j // 2) : 32 * (j // 2) + 32]
+        sub.append([(v >> 4 * (j % 2) & 15) + 16 * (h >> j & 1) for v, h in zip(part, high)])
+    return half(b, 0), half(b, 2), sub, scales, minima
+
+
+def quantise(x, size):
     scales, quants = [], []
-    for block in x.reshape(-1, 32):
-        s = F(np.max(np.abs(block))) / F(127)
-        scales.append(s)
-        quants.append(np.zeros(32, int) if s == 0 else np.clip(np.rint(block / s), -127, 127).astype(int))
-    return np.array(scales, F), np.concatenate(quants)
+    for block in x.reshape(-1, size):
+        a = np.max(np.abs(block))
+        inverse = F(127) / a
+        zero = np.isinf(inverse)
+        scales.append(F(0) if zero else a / F(127))
+        quants.append(np.zeros(size, int) if zero else np.rint(block * inverse).astype(int))
+    return scales, quants
 
 
-def dot_q8(sw, qw, sx, qx):
-    acc = np.zeros(16, F)
-    for b in range(len(sw)):
-        scale = sw[b] * sx[b]
-        for j in range(8):
-            at = 32 * b + 4 * j
-            lane = b % 2 * 8 + j
-            acc[lane] = acc[lane] + F(int(np.dot(qw[at : at + 4], qx[at : at + 4]))) * scale
-    return tree(acc)
+def product(name, row, x):
+    """The dot product of a row, as `weights` gives it, and an activation row."""
+    if FORMATS[name][0] == 1:
+        return dot(row, x)
+    out = F(0)
+    for b, sx, qx in zip(row, *quantise(x, FORMATS[name][0])):
+        d, dmin, sub, scales, minima = unpack(name, b)
+        parts = qx.reshape(len(sub), -1)
+        total = sum(sc * int(np.dot(w, part)) for sc, w, part in zip(scales, sub, parts))
+        term = F(total) * (d * sx)
+        if name in ("Q4_K", "Q5_K"):
+            term = term - F(sum(m * int(part.sum()) for m, part in zip(minima, parts))) * (dmin * sx)
+        out = out + term
+    return out
+
+
+def embedding(name, row):
+    if FORMATS[name][0] == 1:
+        return list(row)
+    out = []
+    for b in row:
+        d, dmin, sub, scales, minima = unpack(name, b)
+        for w, sc, m in zip(sub, scales, minima):
+            for q in w:
+                value = d * F(q) if len(sub) == 1 else (d * F(sc)) * F(q)
+                out.append(value - dmin * F(m) if name in ("Q4_K", "Q5_K") else value)
+    return out
 
 
 def exp(x):
@@ -97,6 +181,30 @@ def exp(x):
 
 def silu(x):
     return F(x) / (F(1) + exp(-F(x)))
+
+
+def tanh(x):
+    return F(1) - F(2) / (exp(F(x) + F(x)) + F(1))
+
+
+def gelu_tanh(x):
+    x = F(x)
+    u = f32(0x3F4C422A) * (x + f32(0x3D372713) * ((x * x) * x))
+    return x / (F(1) + exp(-(u + u)))
+
+
+def erf(x):
+    x = F(x)
+    t = F(1) / (F(1) + f32(0x3EA7BA05) * np.abs(x))
+    a1, a2, a3, a4, a5 = map(f32, (0x3E827906, 0xBE91A98E, 0x3FB5F0E3, 0xBFBA00E3, 0x3F87DC22))
+    p = ((((a5 * t + a4) * t + a3) * t + a2) * t + a1) * t
+    y = F(1) - p * exp(-(x * x))
+    return -y if x < 0 else y
+
+
+def gelu_erf(x):
+    x = F(x)
+    return (F(0.5) * x) * (F(1) + erf(x * f32(0x3F3504F3)))
 
 
 def exp64(x):
@@ -131,11 +239,21 @@ def sin_cos(x):
     return [(s, c), (c, -s), (-s, -c), (-c, s)][int(n) % 4]
 
 
-def attention(query, keys, values):
-    scale = F(1) / np.sqrt(F(len(query)))
-    scores = np.array([dot(key, query) * scale for key in keys], F)
+def kept(kind, row):
+    if kind == "f16":
+        return row.astype(np.float16).astype(F)
+    if kind == "q8":
+        return np.concatenate([scale * quants.astype(F) for scale, quants in zip(*quantise(row, 32))])
+    return row
+
+
+def attention(query, keys, values, first, cap=None):
+    """One head over all given positions, of which those before `first` are not seen."""
+    scores = np.array([dot(key, query) * F(0.125) for key in keys[first:]], F)
+    if cap:
+        scores = np.array([F(cap) * tanh(score / F(cap)) for score in scores], F)
     m = np.max(scores)
-    e = np.array([exp(score - m) for score in scores], F)
+    e = np.array([F(0)] * first + [exp(score - m) for score in scores], F)
     total, out = F(0), np.zeros(values.shape[1], F)
     for at in range(0, len(e), 256):
         part = np.zeros(values.shape[1], F)
@@ -145,43 +263,83 @@ def attention(query, keys, values):
     return out / total
 
 
+def products():
+    for place, name in enumerate(FORMATS):
+        block = FORMATS[name][0]
+        k = {1: 100, 32: 160, 256: 768}[block]
+        g = Generator(1 + place)
+        w, x = weights(g, name, 7 * k), g.numbers(5 * k).reshape(5, k)
+        rows = [w[r * (k // block) : (r + 1) * (k // block)] for r in range(7)]
+        print(f"{name:18}", digest([product(name, row, a) for a in x for row in rows]))
+        print(f"{name + ' embedding':18}", digest([value for row in rows for value in embedding(name, row)]))
+
+
+def norms():
+    g = Generator(11)
+    x, gain, bias = g.numbers(100), g.numbers(100), g.numbers(100)
+    r = F(1) / np.sqrt(dot(x, x) / F(100) + F(1e-5))
+    print("rms norm          ", digest((x * r) * gain))
+    c = x - lane_sum(x) / F(100)
+    r = F(1) / np.sqrt(dot(c, c) / F(100) + F(1e-5))
+    print("layer norm        ", digest((c * r) * gain + bias))
+    for name, f in (("silu", silu), ("gelu tanh", gelu_tanh), ("gelu erf", gelu_erf)):
+        print(f"{'gate ' + name:18}", digest(np.array([f(a) for a in x], F) * gain))
+
+
+def attentions():
+    g = Generator(12)
+    rows = g.numbers(600 * 128).reshape(600, 2, 64)
+    queries = g.numbers(256).reshape(2, 2, 64) * F(0.0625)
+    kinds = [("f32", {}), ("f16", {}), ("q8", {}), ("window 300", {"window": 300}), ("cap 2", {"cap": 2.0})]
+    for name, options in [*kinds, ("encoder", {"encoder": True})]:
+        keys, values = (np.array([kept(name, row[side]) for row in rows], F) for side in (0, 1))
+        out = []
+        for i, heads in enumerate(queries):
+            end = 600 if options.get("encoder") else 599 + i
+            first = max(0, end - options.get("window", end))
+            out += [attention(query, keys[:end], values[:end], first, options.get("cap")) for query in heads]
+        print(f"{'attention ' + name:18}", digest(np.concatenate(out)))
+
+
+def rotations():
+    row, pairs, halves_ = Generator(6).numbers(128), [], []
+    factors = [F(1) + F(i) / F(4) for i in range(32)]
+    for theta, factor in ((10000.0, [F(1)] * 32), (500000.0, [F(1)] * 32), (10000.0, factors)):
+        f = [exp64(-(D(2 * i) / D(64)) * ln64(theta)) / D(factor[i]) for i in range(32)]
+        for position in (0, 1, 511, 131071):
+            turns = [sin_cos(D(position) * a) for a in f]
+            for head in (row[:64], row[64:]):
+                turned = np.zeros(64, F)
+                for i, (sin, cos) in enumerate(turns):
+                    a, b, sin, cos = head[2 * i], head[2 * i + 1], F(sin), F(cos)
+                    pairs += [a * cos - b * sin, a * sin + b * cos]
+                    a, b = head[i], head[i + 32]
+                    turned[i], turned[i + 32] = a * cos - b * sin, a * sin + b * cos
+                halves_ += list(turned)
+    print("rotation of pairs ", digest(pairs))
+    print("rotation of halves", digest(halves_))
+
+
+def functions():
+    points = [F(k) / F(64) for k in range(-6400, 6401)]
+    kinds = {"exp": exp, "silu": silu, "tanh": tanh, "erf": erf, "gelu tanh": gelu_tanh, "gelu erf": gelu_erf}
+    for name, f in kinds.items():
+        outputs = [f(x) for x in points]
+        print(f"{name:18}", digest([y for y in outputs if np.isfinite(y)]))
+    print("halves            ", digest(halves([b for b in range(65536) if b & 0x7C00 != 0x7C00])))
+    x = Generator(13).numbers(4000)
+    rounded = np.concatenate([x[:2000] / F(65536), x[2000:] * F(4096)]).astype(np.float16).astype(F)
+    print("rounded halves    ", digest(rounded[np.isfinite(rounded)]))
+
+
 def main():
     g = Generator(1)
-    print("generator ", [g.draw() for _ in range(3)])
-    g = Generator(1)
-    w, x = g.numbers(700).reshape(7, 100), g.numbers(500).reshape(5, 100)
-    print("f32       ", digest([dot(a, b) for b in x for a in w]))
-    g = Generator(2)
-    w = np.array([g.draw() & 0xBFFF for _ in range(700)], np.uint16).view(np.float16).astype(F).reshape(7, 100)
-    x = g.numbers(500).reshape(5, 100)
-    print("f16       ", digest([dot(a, b) for b in x for a in w]))
-    g = Generator(3)
-    q = np.array([(g.draw() >> 8) % 255 - 127 for _ in range(1120)]).reshape(7, 160)
-    s, x = g.numbers(35).reshape(7, 5), g.numbers(800).reshape(5, 160)
-    print("q8_0      ", digest([dot_q8(s[r], q[r], *quantise(row)) for row in x for r in range(7)]))
-    g = Generator(4)
-    x, gain = g.numbers(100), g.numbers(100)
-    r = F(1) / np.sqrt(dot(x, x) / F(100) + F(1e-5))
-    print("norm      ", digest((x * r) * gain))
-    print("gate      ", digest(np.array([silu(a) for a in x], F) * gain))
-    g = Generator(5)
-    queries = g.numbers(96).reshape(2, 48) * F(0.0625)
-    keys, values = g.numbers(600 * 48).reshape(600, 48), g.numbers(600 * 48).reshape(600, 48)
-    print("attention ", digest(np.concatenate([attention(query, keys, values) for query in queries])))
-    row, out = Generator(6).numbers(128), []
-    for theta in (10000.0, 500000.0):
-        f = [exp64(-(D(2 * i) / D(64)) * ln64(theta)) for i in range(32)]
-        for position in (0, 1, 511, 131071):
-            turns = [sin_cos(D(position) * a) for a in f] * 2
-            for i, (sin, cos) in enumerate(turns):
-                a, b, sin, cos = row[2 * i], row[2 * i + 1], F(sin), F(cos)
-                out += [a * cos - b * sin, a * sin + b * cos]
-    print("rotation  ", digest(out))
-    points = [F(k) / F(64) for k in range(-6400, 6401)]
-    print("exp       ", digest([exp(x) for x in points]))
-    print("silu      ", digest([silu(x) for x in points]))
-    halves = np.array([b for b in range(65536) if b & 0x7C00 != 0x7C00], np.uint16).view(np.float16).astype(F)
-    print("halves    ", digest(halves))
+    print("generator         ", [g.draw() for _ in range(3)])
+    products()
+    norms()
+    attentions()
+    rotations()
+    functions()
 
 
 main()

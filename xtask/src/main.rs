@@ -2,6 +2,7 @@
 //!
 //! Nothing here ships. It uses the standard library and what the workspace has already, so that it builds in seconds.
 
+mod instructions;
 mod page;
 mod rules;
 mod scan;
@@ -19,7 +20,9 @@ usage: cargo xtask COMMAND
   test --quick          formatting, lints, rules and the workspace's tests only
   test --list           name the steps
   test STEP...          run these steps only
-  page                  rebuild the embedded page (needs Node.js)";
+  page                  rebuild the embedded page (needs Node.js)
+  instructions          count the kernels' instructions with valgrind and compare with the committed counts
+  instructions --bless  commit to today's counts";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
         ["rules"] => rules::command(),
         ["test", options @ ..] => test::command(options),
         ["page"] => page::rebuild(),
+        ["instructions"] => instructions::command(false),
+        ["instructions", "--bless"] => instructions::command(true),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

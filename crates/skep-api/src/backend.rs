@@ -1,6 +1,8 @@
 //! What the API needs of a gateway. The real one is [`Gateway`]; tests bring a scripted one.
 
-use skep_node::{Gateway, GenerateError, GenerateRequest, Generation, ModelCard, NetworkView, UnplugError};
+use skep_node::{
+    EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, ModelCard, NetworkView, UnplugError,
+};
 use skep_types::NodeId;
 use std::future::Future;
 
@@ -14,6 +16,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// Why it cannot be answered; later failures come as an event of the [`Generation`].
     fn generate(&self, request: GenerateRequest) -> impl Future<Output = Result<Generation, GenerateError>> + Send;
+
+    /// Makes vectors. Dropping the future cancels what is under way.
+    ///
+    /// # Errors
+    /// Why one of the inputs cannot be answered.
+    fn encode(&self, request: EncodeRequest) -> impl Future<Output = Result<Encodings, GenerateError>> + Send;
 
     /// The network as it is now.
     fn network(&self) -> NetworkView;
@@ -32,6 +40,10 @@ impl Backend for Gateway {
 
     fn generate(&self, request: GenerateRequest) -> impl Future<Output = Result<Generation, GenerateError>> + Send {
         Gateway::generate(self, request)
+    }
+
+    fn encode(&self, request: EncodeRequest) -> impl Future<Output = Result<Encodings, GenerateError>> + Send {
+        Gateway::encode(self, request)
     }
 
     fn network(&self) -> NetworkView {

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use skep_node::GenerateError;
+use skep_node::{GenerateError, Task};
 
 /// The type of an error that the client can mend.
 const INVALID: &str = "invalid_request_error";
@@ -123,6 +123,16 @@ impl From<GenerateError> for ApiError {
             GenerateError::PromptTooLong { .. } => {
                 Self::refuse(StatusCode::BAD_REQUEST, sentence, "shorten the prompt or drop old messages")
                     .code("context_length_exceeded")
+            }
+            GenerateError::WrongModel { does, .. } => {
+                let hint = match does {
+                    Task::Generate => {
+                        "ask /v1/chat/completions or /v1/completions; GET /v1/models says what each model does"
+                    }
+                    Task::Embed => "ask /v1/embeddings; GET /v1/models says what each model does",
+                    Task::Classify => "ask /v1/images/classifications; GET /v1/models says what each model does",
+                };
+                Self::refuse(StatusCode::BAD_REQUEST, sentence, hint).param("model").code("wrong_model")
             }
             GenerateError::BadOption { option, .. } => {
                 Self::refuse(StatusCode::BAD_REQUEST, sentence, crate::options::SEE_LIST)

@@ -4,10 +4,10 @@
 //! listed in the crate's `README.md`; nothing that a client asks for is ignored: an option that cannot be honoured is refused by
 //! its name.
 //!
-//! # Headers of every completion
+//! # Headers of every answer
 //! - `skep-route`: the stages that began the answer, `<first 10 digits of the node's id>[<first block>..<one past the last>]`,
-//!   separated by commas. Changes of route on the way are in the answer's `skep.recoveries`.
-//! - `skep-timing`: milliseconds in the syntax of `Server-Timing`. `prefill` is the time from the request to the first token. A
+//!   separated by commas; of several inputs, those of the first. Changes of route on the way are in a completion's `skep.recoveries`.
+//! - `skep-timing`, of completions: milliseconds in the syntax of `Server-Timing`. `prefill` is the time from the request to the first token. A
 //!   stream has only this one, as its headers are sent with the first token. A whole answer adds `total`, `lap` (mean time per
 //!   token after the first) and `stage0`, `stage1`, … (time that each stage held its frames, with the stage as `desc`).
 //!
@@ -17,8 +17,10 @@
 mod answer;
 mod backend;
 mod body;
+mod embeddings;
 mod error;
 mod guard;
+mod images;
 mod messages;
 mod options;
 mod page;

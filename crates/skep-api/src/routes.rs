@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::options::Options;
 use crate::request::{self, Ask};
-use crate::{Api, body, page};
+use crate::{Api, body, embeddings, images, page};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -29,6 +29,8 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/v1/models/{*id}", get(model::<B>))
         .route("/v1/chat/completions", post(chat::<B>))
         .route("/v1/completions", post(completion::<B>))
+        .route("/v1/embeddings", post(embeddings::<B>))
+        .route("/v1/images/classifications", post(classification::<B>))
         .route("/skep/v1/network", get(network::<B>))
         .route("/skep/v1/unplug", post(unplug::<B>))
         .route("/v1/{*rest}", axum::routing::any(nothing))
@@ -123,6 +125,20 @@ async fn completion<B: Backend>(State(api): State<Api<B>>, request: Request) -> 
     answer(api, Kind::Text, ask, begun).await
 }
 
+async fn embeddings<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+    let ask = embeddings::read(&body::read(request).await?, &api.backend.models())?;
+    let made = api.backend.encode(ask.request).await?;
+    let headers = headers(&route_header(&made.route), None, "application/json");
+    Ok((headers, Json(embeddings::answer(made, ask.base64))).into_response())
+}
+
+async fn classification<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+    let ask = images::read(&body::read(request).await?)?;
+    let made = api.backend.encode(ask.request).await?;
+    let headers = headers(&route_header(&made.route), None, "application/json");
+    Ok((headers, Json(images::answer(made, ask.top_k))).into_response())
+}
+
 /// Asks the gateway and waits for the first event; the rest is streamed or collected. When the client hangs up, the server drops
 /// this future or the body that it returned, and with it the [`Generation`].
 async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, begun: Instant) -> Result<Response, ApiError> {
@@ -133,12 +149,12 @@ async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, begun: Instant) -
     if !ask.stream {
         let (text, summary) = collect(&mut generation).await?;
         let body = head.whole(&text, &summary).map_err(|error| GenerateError::Failed { reason: error.to_string() })?;
-        let headers = headers(&route, &whole_timing(&summary), "application/json");
+        let headers = headers(&route, Some(&whole_timing(&summary)), "application/json");
         return Ok((headers, body).into_response());
     }
     let first = generation.events.recv().await.unwrap_or_else(|| Err(broken_off()))?;
     let timing = format!("prefill;dur={:.3}", begun.elapsed().as_secs_f64() * 1000.0);
-    let mut headers = headers(&route, &timing, "text/event-stream");
+    let mut headers = headers(&route, Some(&timing), "text/event-stream");
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let stream = Stream::new(head, ask.include_usage, generation, first);
     Ok((headers, Body::from_stream(stream.events())).into_response())
@@ -154,12 +170,12 @@ async fn collect(generation: &mut Generation) -> Result<(String, Box<Summary>), 
     }
 }
 
-fn headers(route: &str, timing: &str, content_type: &'static str) -> HeaderMap {
+fn headers(route: &str, timing: Option<&str>, content_type: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    for (name, text) in [(ROUTE, route), (TIMING, timing)] {
+    for (name, text) in [(ROUTE, Some(route)), (TIMING, timing)] {
         // Both are made of hexadecimal digits, numbers and fixed words, which a header may hold.
-        headers.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
+        headers.extend(text.and_then(|text| HeaderValue::from_str(text).ok()).map(|value| (name, value)));
     }
     headers
 }

@@ -22,6 +22,16 @@ const EXP_POLYNOMIAL: [f32; 5] = [
     f32::from_bits(0x3ab6_88be),
 ];
 
+const ERF_P: f32 = f32::from_bits(0x3ea7_ba05);
+/// Coefficients of t to t^5.
+const ERF_POLYNOMIAL: [f32; 5] = [
+    f32::from_bits(0x3e82_7906),
+    f32::from_bits(0xbe91_a98e),
+    f32::from_bits(0x3fb5_f0e3),
+    f32::from_bits(0xbfba_00e3),
+    f32::from_bits(0x3f87_dc22),
+];
+
 /// e^x in f32, as the crate's normative text defines it; relative error below 2e-7.
 ///
 /// Exactly 1 at ±0, +0 below [`EXP_LOWEST`], +infinity above [`EXP_HIGHEST`], NaN for NaN.
@@ -47,6 +57,41 @@ pub fn exp_f32(x: f32) -> f32 {
 #[inline(always)]
 pub fn silu_f32(x: f32) -> f32 {
     x / (1.0 + exp_f32(-x))
+}
+
+/// The usual approximation of GELU by tanh, `x / (1 + e^(-2u))` with `u = 0x3f4c422a * (x + 0x3d372713 * x^3)`.
+#[inline(always)]
+pub fn gelu_tanh_f32(x: f32) -> f32 {
+    let u = f32::from_bits(0x3f4c_422a) * (x + f32::from_bits(0x3d37_2713) * ((x * x) * x));
+    x / (1.0 + exp_f32(-(u + u)))
+}
+
+/// GELU by the error function, `(x / 2) * (1 + erf(x / sqrt 2))`.
+#[inline(always)]
+pub fn gelu_erf_f32(x: f32) -> f32 {
+    (0.5 * x) * (1.0 + erf_f32(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// The error function by formula 7.1.26 of Abramowitz and Stegun; absolute error below 6e-7 in f32.
+#[inline(always)]
+pub fn erf_f32(x: f32) -> f32 {
+    let [a1, a2, a3, a4, a5] = ERF_POLYNOMIAL;
+    let t = 1.0 / (1.0 + ERF_P * x.abs());
+    let polynomial = ((((a5 * t + a4) * t + a3) * t + a2) * t + a1) * t;
+    let y = 1.0 - polynomial * exp_f32(-(x * x));
+    if x < 0.0 { -y } else { y }
+}
+
+/// The hyperbolic tangent, `1 - 2 / (e^(2x) + 1)`.
+#[inline(always)]
+pub fn tanh_f32(x: f32) -> f32 {
+    1.0 - 2.0 / (exp_f32(x + x) + 1.0)
+}
+
+/// The f32 that equals a bfloat16 exactly, from its bits.
+#[inline(always)]
+pub fn bf16_to_f32(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
 }
 
 /// The f32 that equals an IEEE half exactly, from the half's bits.

@@ -1,89 +1,90 @@
-//! The kernels that callers use: each takes an [`Isa`], checks shapes and runs the implementation of that instruction set.
+//! The kernels that callers use. Each checks shapes, divides its outputs among the threads and runs the implementation of
+//! the instruction set.
+
+#![allow(unsafe_code, reason = "threads write disjoint columns of one matrix")]
 
 use crate::gemm::{self, Mat, MatMut};
-use crate::{Isa, NonFinite, Q8_BLOCK, simd};
+use crate::quant::{Activations, Columns};
+use crate::threads::Parts;
+use crate::{Cpu, Format, Isa, Matrix, scalar, simd};
 
-/// A weight matrix, rows × k, row-major.
-#[derive(Debug, Clone, Copy)]
-pub enum Weights<'a> {
-    /// f32, used as they are.
-    F32(&'a [f32]),
-    /// The bits of IEEE halves.
-    F16(&'a [u16]),
-    /// Blocks of 32 int8 along k, none of them -128, each with a scale (the file's half, converted exactly).
-    Q8_0 {
-        /// rows × k/32.
-        scales: &'a [f32],
-        /// rows × k.
-        quants: &'a [i8],
-    },
-}
+/// Bytes of weights that one task reads at least. Nothing asks for its first rows ahead of time, so it must be long beside them;
+/// 256 KiB rather than 64 made decoding a quarter faster.
+const TASK_BYTES: usize = 256 * 1024;
+/// Rows of weights that a task takes at a time; tiles are this wide.
+const PANEL: usize = 16;
 
-impl Weights<'_> {
-    /// Number of elements.
-    fn len(&self) -> usize {
-        match self {
-            Self::F32(w) => w.len(),
-            Self::F16(w) => w.len(),
-            Self::Q8_0 { quants, .. } => quants.len(),
-        }
-    }
-}
-
-/// Sum of `w[i] * x[i]` in the normative order. Both slices have the same length.
+/// Sum of `w[i] * x[i]` as section 2 orders it. Both slices have the same length.
 pub fn dot(isa: Isa, w: &[f32], x: &[f32]) -> f32 {
     assert_eq!(w.len(), x.len(), "both sides of a dot product have the same length");
     let mut out = [0.0];
-    rows_f32(isa, w, x.len(), x, &mut out);
+    gemm::nt_with(isa, Mat::new(x, 1, x.len()), Mat::new(w, 1, x.len()), MatMut::new(&mut out, 1, 1));
     out[0]
 }
 
 /// `out[t][r] = dot(w[r], x[t])`: `x` is n × k, `out` is n × rows. Every output has the same bits for any n.
 ///
-/// # Errors
-/// [`NonFinite`] when the weights are Q8_0 and an activation is NaN or infinite.
+/// A NaN or an infinity in a row of `x` makes that row's outputs not finite, and no other row's.
 ///
 /// # Panics
-/// When the lengths do not fit together, or k is not a multiple of 32 for Q8_0: the caller has checked shapes at load.
-pub fn matmul(isa: Isa, w: Weights<'_>, k: usize, x: &[f32], out: &mut [f32]) -> Result<(), NonFinite> {
-    assert!(k > 0 && w.len().is_multiple_of(k) && x.len().is_multiple_of(k), "whole rows of {k}");
-    let rows = w.len() / k;
-    assert_eq!(out.len(), x.len() / k * rows, "one output for each row of weights and of activations");
-    if rows == 0 {
-        return Ok(());
-    }
-    match w {
-        Weights::F32(w) => rows_f32(isa, w, k, x, out),
-        Weights::F16(w) => rows_f16(isa, w, k, x, out),
-        Weights::Q8_0 { scales, quants } => {
-            let (mut x_scales, mut x_quants) = (vec![0.0; x.len() / Q8_BLOCK], vec![0; x.len()]);
-            let rows = x_scales.chunks_mut((k / Q8_BLOCK).max(1)).zip(x_quants.chunks_mut(k));
-            for (x, (scales, quants)) in x.chunks_exact(k).zip(rows) {
-                simd::quantise_row(isa, x, scales, quants)?;
-            }
-            simd::Q8Task::new(k, (scales, quants), (&x_scales, &x_quants)).run(isa, out);
+/// When the lengths do not fit together: the caller has checked shapes at load.
+pub fn matmul(cpu: &Cpu, w: Matrix<'_>, x: &[f32], out: &mut [f32]) {
+    matmuls(cpu, x, &mut [(w, out)]);
+}
+
+/// Several matrices of the same row length times the same activations, which are quantised once a format.
+///
+/// # Panics
+/// As [`matmul`].
+pub fn matmuls(cpu: &Cpu, x: &[f32], products: &mut [(Matrix<'_>, &mut [f32])]) {
+    let Some(k) = products.first().map(|(w, _)| w.k()) else { return };
+    assert!(x.len().is_multiple_of(k), "whole rows of {k}");
+    let n = x.len() / k;
+    let mut tasks = Vec::new();
+    let mut quantised: Vec<Activations> = Vec::new();
+    for (w, out) in products.iter_mut() {
+        assert!(w.k() == k && out.len() == n * w.rows(), "one output for each row of weights and of activations");
+        let block = w.format().activation_block();
+        if block > 1 && !quantised.iter().any(|done| done.block == block) {
+            quantised.push(Activations::new(cpu, x, k, block));
+        }
+        let rows = (TASK_BYTES / w.row_bytes().max(1)).max(PANEL).next_multiple_of(PANEL);
+        let parts = Parts::new(out);
+        for from in (0..w.rows()).step_by(rows) {
+            tasks.push((w.slice(from..(from + rows).min(w.rows())), parts, w.rows(), from));
         }
     }
-    Ok(())
+    cpu.workers().run(tasks.len(), |i| {
+        let (w, parts, stride, from) = tasks[i];
+        // SAFETY: tasks have disjoint columns of outputs that are borrowed for this whole call.
+        let mut out = unsafe { Columns::new(&parts, stride, from, w.rows()) };
+        match quantised.iter().find(|x| x.block == w.format().activation_block()) {
+            Some(x) => simd::quantised_products(cpu.isa(), w, x, &mut out),
+            None => float_products(cpu.isa(), w, x, &mut out),
+        }
+    });
 }
 
-fn rows_f32(isa: Isa, w: &[f32], k: usize, x: &[f32], out: &mut [f32]) {
-    let (rows, n) = (w.len() / k.max(1), x.len() / k.max(1));
-    gemm::nt_with(isa, Mat::new(x, n, k), Mat::new(w, rows, k), MatMut::new(out, n, rows));
-}
+/// Rows of weights that are converted together, then multiplied while they are in the first-level cache.
+const FLOAT_ROWS: usize = 8;
 
-/// Rows of halves that are converted together, then multiplied while they are in the first-level cache.
-const F16_ROWS: usize = 8;
-
-fn rows_f16(isa: Isa, w: &[u16], k: usize, x: &[f32], out: &mut [f32]) {
-    let (rows, n) = (w.len() / k, x.len() / k);
-    let mut converted = vec![0.0; F16_ROWS * k];
-    for (i, w) in w.chunks(F16_ROWS * k).enumerate() {
-        let converted = &mut converted[..w.len()];
-        simd::convert_f16(isa, w, converted);
-        let here = converted.len() / k;
-        let out = MatMut::strided(&mut out[i * F16_ROWS..], n, here, rows);
-        gemm::nt_with(isa, Mat::new(x, n, k), Mat::new(converted, here, k), out);
+fn float_products(isa: Isa, w: Matrix<'_>, x: &[f32], out: &mut Columns) {
+    let (k, n) = (w.k(), out.rows());
+    let mut converted = vec![0.0; FLOAT_ROWS.min(w.rows()) * k];
+    let mut results = vec![0.0; n * FLOAT_ROWS];
+    for from in (0..w.rows()).step_by(FLOAT_ROWS) {
+        let rows = FLOAT_ROWS.min(w.rows() - from);
+        let (converted, bytes) = (&mut converted[..rows * k], w.slice(from..from + rows).bytes());
+        match w.format() {
+            Format::F32 => simd::read_f32(isa, bytes, converted),
+            Format::F16 => simd::convert_f16(isa, bytes, converted),
+            _ => simd::convert_bf16(isa, bytes, converted),
+        }
+        let results = &mut results[..n * rows];
+        gemm::nt_with(isa, Mat::new(x, n, k), Mat::new(converted, rows, k), MatMut::new(results, n, rows));
+        for (t, results) in results.chunks_exact(rows).enumerate() {
+            results.iter().enumerate().for_each(|(r, result)| out.set(t, from + r, *result));
+        }
     }
 }
 
@@ -93,10 +94,62 @@ pub fn rms_norm(isa: Isa, x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
     simd::rms_norm(isa, x, gain, eps, out);
 }
 
-/// Replaces `gate[i]` by `silu(gate[i]) * up[i]`.
-pub fn swiglu(isa: Isa, gate: &mut [f32], up: &[f32]) {
+/// LayerNorm of one row into `out`: all slices have the same length.
+pub fn layer_norm(isa: Isa, x: &[f32], (gain, bias): (&[f32], &[f32]), eps: f32, out: &mut [f32]) {
+    assert!(x.len() == gain.len() && x.len() == bias.len() && x.len() == out.len(), "a norm keeps the width");
+    simd::layer_norm(isa, x, gain, bias, eps, out);
+}
+
+/// The non-linear function of a feed-forward network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x / (1 + exp(-x))`.
+    Silu,
+    /// GELU, approximated by tanh.
+    GeluTanh,
+    /// GELU by the error function.
+    GeluErf,
+}
+
+/// Replaces each `x[i]` by `f(x[i])`.
+pub fn activate(isa: Isa, f: Activation, x: &mut [f32]) {
+    match f {
+        Activation::Silu => simd::silu(isa, x),
+        Activation::GeluTanh => simd::gelu_tanh(isa, x),
+        Activation::GeluErf => simd::gelu_erf(isa, x),
+    }
+}
+
+/// Replaces `gate[i]` by `f(gate[i]) * up[i]`.
+pub fn gated(isa: Isa, f: Activation, gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "a gate for each value");
-    simd::swiglu(isa, gate, up);
+    activate(isa, f, gate);
+    simd::multiply(isa, gate, up);
+}
+
+/// Replaces each `x[i]` by `cap * tanh(x[i] / cap)`; `cap` is positive.
+pub fn softcap(isa: Isa, cap: f32, x: &mut [f32]) {
+    simd::softcap(isa, x, cap);
+}
+
+/// The `used` experts that a row's router `logits` choose and their weights, in ascending order of expert; section 5 says how.
+///
+/// Where a logit is NaN, so are the weights.
+///
+/// # Panics
+/// When there are fewer than `used` logits.
+pub fn route(logits: &[f32], used: usize) -> Vec<(usize, f32)> {
+    let mut p = logits.to_vec();
+    scalar::exp_scores(&mut p);
+    let sum = scalar::lane_sum(p.iter().copied());
+    p.iter_mut().for_each(|p| *p /= sum);
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    // A stable sort leaves equals in ascending order.
+    order.sort_by(|a, b| p[*b].total_cmp(&p[*a]));
+    let mut chosen = order[..used].to_vec();
+    chosen.sort_unstable();
+    let weight = chosen.iter().fold(0.0, |sum, e| sum + p[*e]);
+    chosen.into_iter().map(|e| (e, p[e] / weight)).collect()
 }
 
 /// `x[i] += y[i]`.
@@ -107,29 +160,34 @@ pub fn add(x: &mut [f32], y: &[f32]) {
     }
 }
 
-/// Attention of the query heads that share one key-value head, for one query position that sees all given positions.
-///
-/// `queries` and `out` are heads × `head_dim`; `keys` and `values` are positions × `head_dim`, at least one position.
-/// `weights` is scratch that grows to heads × positions and holds the unnormalised softmax weights afterwards.
-pub fn attention(
-    isa: Isa,
-    head_dim: usize,
-    queries: &[f32],
-    keys: &[f32],
-    values: &[f32],
-    weights: &mut Vec<f32>,
-    out: &mut [f32],
-) {
-    assert!(head_dim > 0 && queries.len().is_multiple_of(head_dim), "whole heads of {head_dim}");
-    assert!(!keys.is_empty() && keys.len().is_multiple_of(head_dim), "whole positions of {head_dim}");
-    assert!(keys.len() == values.len() && queries.len() == out.len(), "keys as values, outputs as queries");
-    let positions = keys.len() / head_dim;
-    weights.clear();
-    weights.resize(queries.len() / head_dim * positions, 0.0);
-    rows_f32(isa, keys, head_dim, queries, weights);
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    for (weights, out) in weights.chunks_exact_mut(positions).zip(out.chunks_exact_mut(head_dim)) {
-        simd::exp_scores(isa, weights, scale);
-        simd::weighted_values(isa, weights, values, out);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_experts_are_used_in_ascending_order() {
+        let chosen = route(&[1.0, 3.0, -2.0, 2.0], 2);
+        assert_eq!(chosen.iter().map(|(e, _)| *e).collect::<Vec<_>>(), [1, 3]);
+        let weight = 1.0 / (1.0 + (-1f32).exp());
+        assert!((chosen[0].1 - weight).abs() < 1e-6 && (chosen[0].1 + chosen[1].1 - 1.0).abs() < 1e-6, "{chosen:?}");
+    }
+
+    #[test]
+    fn of_equal_experts_the_lowest_are_used() {
+        assert_eq!(route(&[0.5; 5], 2), [(0, 0.5), (1, 0.5)]);
+        // Experts whose share is too small for a number are equals.
+        assert_eq!(route(&[-200.0, -100.0, 0.0, -100.0], 2).iter().map(|(e, _)| *e).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(route(&[f32::NAN, 1.0, f32::INFINITY], 2).len(), 2);
+    }
+
+    #[test]
+    fn every_instruction_set_caps_alike() {
+        let x: Vec<f32> = (-300..300).map(|i| i as f32 * 0.37).collect();
+        let expected: Vec<u32> = x.iter().map(|x| (30.0 * crate::tanh_f32(x / 30.0)).to_bits()).collect();
+        for isa in Isa::available() {
+            let mut capped = x.clone();
+            softcap(*isa, 30.0, &mut capped);
+            assert!(capped.iter().map(|x| x.to_bits()).eq(expected.iter().copied()), "{isa}");
+        }
     }
 }

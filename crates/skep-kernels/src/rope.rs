@@ -20,11 +20,20 @@ pub fn rope_frequencies(head_dim: usize, theta: f32, factors: Option<&[f32]>) ->
 /// # Panics
 /// When an angle reaches 2^20 radians: a position at or over [`POSITION_LIMIT`] or a frequency above 1 beside it.
 pub fn rope_table(frequencies: &[f64], position: usize) -> Vec<(f32, f32)> {
+    rope_table_scaled(frequencies, position, 1.0)
+}
+
+/// [`rope_table`] of a model whose rotations also scale by `magnitude`, which is multiplied in before the rounding.
+///
+/// # Panics
+/// As [`rope_table`].
+pub fn rope_table_scaled(frequencies: &[f64], position: usize, magnitude: f32) -> Vec<(f32, f32)> {
+    let magnitude = f64::from(magnitude);
     let rotation = |frequency: &f64| {
         let angle = position as f64 * frequency;
         assert!((0.0..POSITION_LIMIT as f64).contains(&angle), "position {position} has no rotation");
         let (sin, cos) = sin_cos_f64(angle);
-        (cos as f32, sin as f32)
+        ((cos * magnitude) as f32, (sin * magnitude) as f32)
     };
     frequencies.iter().map(rotation).collect()
 }
@@ -39,6 +48,16 @@ pub fn rope_rotate(row: &mut [f32], table: &[(f32, f32)]) {
             pair[0] = a * cos - b * sin;
             pair[1] = a * sin + b * cos;
         }
+    }
+}
+
+/// Rotates the pairs (i, i + `table.len()`) of one head; elements beyond twice the table's length stay.
+///
+/// The same arithmetic as [`rope_rotate`] in the layout that most families other than Llama have in GGUF.
+pub fn rope_rotate_halves(head: &mut [f32], table: &[(f32, f32)]) {
+    let (first, second) = head.split_at_mut(table.len());
+    for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(table) {
+        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
     }
 }
 

@@ -6,11 +6,18 @@
 
 #![allow(unsafe_code, reason = "vector instructions that the processor was checked for")]
 
-pub(crate) mod lanewise;
 #[cfg(target_arch = "x86_64")]
-mod q8_x86;
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod lanewise;
+mod portable;
 
-use crate::{Isa, NonFinite};
+use crate::Isa;
+use crate::Matrix;
+use crate::gemm::{self, Mat, MatMut};
+use crate::kv::{KvLayout, Side};
+use crate::quant::{Activations, Columns};
 
 /// Compiles a function of [`lanewise`] once per instruction set and picks one at run time.
 macro_rules! compiled_for_each_isa {
@@ -46,75 +53,81 @@ compiled_for_each_isa! {
     fn rms_norm(x: &[f32], gain: &[f32], eps: f32, out: &mut [f32])
 }
 compiled_for_each_isa! {
-    /// [`crate::scalar::swiglu`].
-    fn swiglu(gate: &mut [f32], up: &[f32])
+    /// [`crate::scalar::layer_norm`].
+    fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], eps: f32, out: &mut [f32])
 }
 compiled_for_each_isa! {
-    /// Multiplies by the scale, then [`crate::scalar::exp_scores`].
-    fn exp_scores(scores: &mut [f32], scale: f32)
+    /// [`crate::silu_f32`] of every element.
+    fn silu(x: &mut [f32])
 }
 compiled_for_each_isa! {
-    /// [`crate::scalar::weighted_values`].
-    fn weighted_values(weights: &[f32], values: &[f32], out: &mut [f32])
+    /// [`crate::gelu_tanh_f32`] of every element.
+    fn gelu_tanh(x: &mut [f32])
 }
 compiled_for_each_isa! {
-    /// [`crate::scalar::quantise_row`].
-    fn quantise_row(x: &[f32], scales: &mut [f32], quants: &mut [i8]) -> Result<(), NonFinite>
+    /// [`crate::gelu_erf_f32`] of every element.
+    fn gelu_erf(x: &mut [f32])
+}
+compiled_for_each_isa! {
+    /// `x[i] *= y[i]`.
+    fn multiply(x: &mut [f32], y: &[f32])
+}
+compiled_for_each_isa! {
+    /// `cap * tanh(x[i] / cap)`.
+    fn softcap(x: &mut [f32], cap: f32)
+}
+compiled_for_each_isa! {
+    /// Scales and caps (0: no cap), then [`crate::scalar::exp_scores`].
+    fn exp_scores(scores: &mut [f32], scale: f32, cap: f32)
+}
+compiled_for_each_isa! {
+    /// `out[d] += weights[t] * values[t][d]`, t in order.
+    fn add_weighted(weights: &[f32], values: &[f32], out: &mut [f32])
+}
+compiled_for_each_isa! {
+    /// Divides by [`crate::scalar::sum_weights`].
+    fn divide_by_sum(weights: &[f32], out: &mut [f32])
+}
+compiled_for_each_isa! {
+    /// The first positions of one head of a page as f32.
+    fn load_page(layout: &KvLayout, page: &[u8], head: usize, side: Side, out: &mut [f32])
+}
+compiled_for_each_isa! {
+    /// [`crate::scalar::quantise`], and the rest of a row of [`Activations`].
+    fn quantise_row(
+        x: &[f32], block: usize, quants: &mut [i8], scales: &mut [f32], sums: &mut [i16], starts: &mut [i32]
+    )
+}
+compiled_for_each_isa! {
+    /// Little-endian f32.
+    fn read_f32(bytes: &[u8], out: &mut [f32])
 }
 compiled_for_each_isa! {
     /// [`crate::f16_to_f32`] of every element.
-    fn convert_f16(bits: &[u16], out: &mut [f32])
+    fn convert_f16(bytes: &[u8], out: &mut [f32])
+}
+compiled_for_each_isa! {
+    /// [`crate::bf16_to_f32`] of every element.
+    fn convert_bf16(bytes: &[u8], out: &mut [f32])
 }
 
-/// Rows of Q8_0 weights and of quantised activations: the shapes that [`dot_rows`] relies on, checked once.
-pub(crate) struct Q8Task<'a> {
-    k: usize,
-    w_scales: &'a [f32],
-    w_quants: &'a [i8],
-    x_scales: &'a [f32],
-    x_quants: &'a [i8],
+/// Products of rows of `keys` (positions × `dim`) with each query (lines × `dim`): `scores` is lines × positions.
+pub(crate) fn dots(isa: Isa, keys: &[f32], dim: usize, queries: &[f32], scores: &mut [f32]) {
+    let (positions, lines) = (keys.len() / dim, queries.len() / dim);
+    let scores = MatMut::new(scores, lines, positions);
+    gemm::nt_with(isa, Mat::new(queries, lines, dim), Mat::new(keys, positions, dim), scores);
 }
 
-impl<'a> Q8Task<'a> {
-    /// Weights rows × k with rows × k/32 scales, activations n × k with n × k/32 scales.
-    pub(crate) fn new(
-        k: usize,
-        (w_scales, w_quants): (&'a [f32], &'a [i8]),
-        (x_scales, x_quants): (&'a [f32], &'a [i8]),
-    ) -> Self {
-        let whole = |scales: &[f32], quants: &[i8]| quants.len().is_multiple_of(k) && scales.len() * 32 == quants.len();
-        assert!(k > 0 && k.is_multiple_of(32), "whole blocks of 32");
-        assert!(whole(w_scales, w_quants) && whole(x_scales, x_quants), "a scale for each block of whole rows");
-        Self { k, w_scales, w_quants, x_scales, x_quants }
-    }
-
-    fn rows(&self) -> usize {
-        self.w_quants.len() / self.k
-    }
-
-    /// `out[t][r]` = [`crate::scalar::dot_q8`] of weight row r and activation row t.
-    pub(crate) fn run(&self, isa: Isa, out: &mut [f32]) {
-        let rows = self.rows();
-        assert_eq!(out.len(), self.x_quants.len() / self.k * rows, "one output a pair of rows");
+/// [`crate::scalar::dot`] of every pair of rows of a quantised matrix and of activations.
+pub(crate) fn quantised_products(isa: Isa, w: Matrix<'_>, x: &Activations, out: &mut Columns) {
+    assert!(x.k == w.k() && x.block == w.format().activation_block() && out.rows() == x.rows(), "shapes that fit");
+    match isa.usable() {
+        // SAFETY: `usable` gives only instruction sets that this processor has.
         #[cfg(target_arch = "x86_64")]
-        match isa.usable() {
-            Isa::Scalar => {}
-            // SAFETY: `usable` gives only instruction sets that this processor has; `new` and the assertion above
-            // checked that every row and output lies within its slice.
-            Isa::Avx2 => return unsafe { q8_x86::avx2(self, out) },
-            // SAFETY: as above.
-            Isa::Avx512 => return unsafe { q8_x86::avx512(self, out) },
-        }
-        let _ = isa;
-        let blocks = self.k / 32;
-        for (i, out) in out.iter_mut().enumerate() {
-            let (t, r) = (i / rows, i % rows);
-            *out = crate::scalar::dot_q8(
-                &self.w_scales[r * blocks..][..blocks],
-                &self.w_quants[r * self.k..][..self.k],
-                &self.x_scales[t * blocks..][..blocks],
-                &self.x_quants[t * self.k..][..self.k],
-            );
-        }
+        Isa::Avx2 => unsafe { avx2::products(w, x, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512::products(w, x, out) },
+        _ => portable::products(w, x, out),
     }
 }

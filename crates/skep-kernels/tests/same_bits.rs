@@ -1,180 +1,204 @@
-//! Every instruction set gives the bits of the scalar definition, on any shape and on extreme values.
+//! Every instruction set and every number of threads gives the bits of the scalar definition, on any shape and on extreme
+//! values.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
+use common::{Random, bits, cpus};
 use proptest::prelude::*;
-use skep_kernels::{Isa, NonFinite, PARTIAL, Weights, attention, dot, f32_to_f16, matmul, rms_norm, scalar, swiglu};
+use skep_kernels::{
+    Activation, Cpu, Format, Isa, Matrix, activate, add, dot, gated, gelu_erf_f32, gelu_tanh_f32, layer_norm, matmul,
+    matmuls, rms_norm, scalar, silu_f32,
+};
 
-/// Numbers of any size: ordinary ones, subnormal ones, signed zeros and ones whose products nearly overflow.
-fn numbers(n: usize) -> impl Strategy<Value = Vec<f32>> {
-    any::<u64>().prop_map(move |seed| {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 32) as u32
-        };
-        let number = |_| {
-            let unit = (next() >> 8) as f32 / (1u32 << 23) as f32 - 1.0;
-            match next() >> 28 {
-                0 => unit * 1e18,
-                1 => unit * 1e-19,
-                2 => f32::from_bits(next() & 0x80ff_ffff),
-                3 => unit.signum() * 0.0,
-                _ => unit * 4.0,
-            }
-        };
-        (0..n).map(number).collect()
-    })
+/// Products of every row of weights with every row of activations, by the definition.
+fn expected(w: Matrix<'_>, x: &[f32]) -> Vec<f32> {
+    let rows = |x| (0..w.rows()).map(move |r| scalar::dot(w.format(), w.row(r), x));
+    x.chunks_exact(w.k()).flat_map(rows).collect()
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| value.to_bits()).collect()
+fn product(cpu: &Cpu, w: Matrix<'_>, x: &[f32]) -> Vec<f32> {
+    let mut out = vec![f32::NAN; x.len() / w.k() * w.rows()];
+    matmul(cpu, w, x, &mut out);
+    out
 }
 
-/// Weights rows × k and activations n × k.
-fn product() -> impl Strategy<Value = (usize, usize, usize, Vec<f32>, Vec<f32>)> {
-    (1usize..20, 1usize..12, 1usize..100)
-        .prop_flat_map(|(rows, n, k)| (Just(rows), Just(n), Just(k), numbers(rows * k), numbers(n * k)))
+fn check(w: Matrix<'_>, x: &[f32]) {
+    let expected = bits(&expected(w, x));
+    for cpu in cpus() {
+        let threads = cpu.workers().threads();
+        assert!(bits(&product(cpu, w, x)) == expected, "{w:?}, {} activations, {}, {threads}", x.len(), cpu.isa());
+    }
 }
 
-/// As [`product`] with int8 blocks.
-fn int8_product() -> impl Strategy<Value = (usize, usize, usize, Vec<f32>, Vec<i8>, Vec<f32>)> {
-    (1usize..14, 1usize..12, 1usize..6).prop_flat_map(|(rows, n, blocks)| {
-        let quant = |x: f32| if x.abs() > 4.0 { x.signum() as i8 * 127 } else { (x * 31.75) as i8 };
-        let quants = numbers(rows * blocks * 32).prop_map(move |x| x.into_iter().map(quant).collect::<Vec<i8>>());
-        let scales = prop::collection::vec(prop_oneof![5 => -0.1f32..0.1, 1 => -6e4f32..6e4], rows * blocks);
-        (Just(rows), Just(n), Just(blocks * 32), scales, quants, numbers(n * blocks * 32))
-    })
-}
-
-fn quantised(x: &[f32]) -> (Vec<f32>, Vec<i8>) {
-    let (mut scales, mut quants) = (vec![0.0; x.len() / 32], vec![0; x.len()]);
-    scalar::quantise_row(x, &mut scales, &mut quants).unwrap();
-    (scales, quants)
+/// A row length that the format can hold.
+fn row_length(format: Format, size: usize) -> usize {
+    match format.block() {
+        1 => size,
+        32 => size.div_ceil(16) * 32,
+        block => size.div_ceil(40) * block,
+    }
 }
 
 proptest! {
     #[test]
-    fn products_of_floats((rows, n, k, w, x) in product()) {
-        let expected: Vec<f32> =
-            (0..n * rows).map(|i| scalar::dot_f32(&w[i % rows * k..][..k], &x[i / rows * k..][..k])).collect();
-        let halves: Vec<u16> = w.iter().map(|w| f32_to_f16(w.clamp(-6e4, 6e4))).collect();
-        let expected_f16: Vec<f32> =
-            (0..n * rows).map(|i| scalar::dot_f16(&halves[i % rows * k..][..k], &x[i / rows * k..][..k])).collect();
-        for isa in Isa::available() {
-            let mut out = vec![f32::NAN; n * rows];
-            matmul(*isa, Weights::F32(&w), k, &x, &mut out).unwrap();
-            prop_assert_eq!(bits(&out), bits(&expected), "f32 {}", isa);
-            matmul(*isa, Weights::F16(&halves), k, &x, &mut out).unwrap();
-            prop_assert_eq!(bits(&out), bits(&expected_f16), "f16 {}", isa);
-            prop_assert_eq!(dot(*isa, &w[..k], &x[..k]).to_bits(), expected[0].to_bits());
-        }
-    }
-
-    #[test]
-    fn products_of_int8((rows, n, k, scales, quants, x) in int8_product()) {
-        let blocks = k / 32;
-        let expected: Vec<f32> = (0..n * rows)
-            .map(|i| {
-                let (x_scales, x_quants) = quantised(&x[i / rows * k..][..k]);
-                let r = i % rows;
-                scalar::dot_q8(&scales[r * blocks..][..blocks], &quants[r * k..][..k], &x_scales, &x_quants)
-            })
-            .collect();
-        for isa in Isa::available() {
-            let mut out = vec![f32::NAN; n * rows];
-            matmul(*isa, Weights::Q8_0 { scales: &scales, quants: &quants }, k, &x, &mut out).unwrap();
-            prop_assert_eq!(bits(&out), bits(&expected), "{}", isa);
-        }
-    }
-
-    #[test]
-    fn norms_and_gates((x, gain) in (1usize..100).prop_flat_map(|n| (numbers(n), numbers(n))), eps in 1e-6f32..1e-3) {
-        let (mut norm, mut gate) = (vec![0.0; x.len()], x.clone());
-        scalar::rms_norm(&x, &gain, eps, &mut norm);
-        scalar::swiglu(&mut gate, &gain);
-        for isa in Isa::available() {
-            let (mut out, mut gated) = (vec![f32::NAN; x.len()], x.clone());
-            rms_norm(*isa, &x, &gain, eps, &mut out);
-            swiglu(*isa, &mut gated, &gain);
-            prop_assert_eq!(bits(&out), bits(&norm), "norm {}", isa);
-            prop_assert_eq!(bits(&gated), bits(&gate), "gate {}", isa);
-        }
-    }
-
-    #[test]
-    fn attention_over_any_number_of_positions(
-        (heads, dim, positions, queries, keys, values) in
-            (1usize..4, prop_oneof![1usize..20, Just(32), Just(48), Just(64), Just(128)], prop_oneof![1usize..40, 250usize..270])
-                .prop_flat_map(|(heads, dim, positions)| {
-                    let small = |n| numbers(n).prop_map(|x| x.into_iter().map(|x| x.clamp(-3.0, 3.0)).collect::<Vec<f32>>());
-                    (Just(heads), Just(dim), Just(positions), small(heads * dim), small(positions * dim), numbers(positions * dim))
-                })
+    fn products_of_every_format(
+        rows in prop_oneof![1usize..9, 1usize..71],
+        n in prop_oneof![1usize..9, 1usize..40],
+        size in 1usize..121,
+        seed in any::<u64>(),
     ) {
-        let mut expected = vec![0.0; heads * dim];
-        let mut weights = vec![0.0; positions];
-        for (query, out) in queries.chunks_exact(dim).zip(expected.chunks_exact_mut(dim)) {
-            scalar::attention_head(query, &keys, &values, &mut weights, out);
+        let mut random = Random(seed);
+        for format in Format::ALL {
+            let k = row_length(format, size);
+            let w = random.weights(format, rows * k / format.block());
+            let x = random.activations(n * k);
+            check(Matrix::new(format, rows, k, &w).unwrap(), &x);
         }
+    }
+
+    #[test]
+    fn dots_and_norms_and_sums(n in 1usize..100, eps in 1e-6f32..1e-3, seed in any::<u64>()) {
+        let mut random = Random(seed);
+        let (x, gain, bias) = (random.numbers(n), random.numbers(n), random.numbers(n));
+        let (mut rms, mut layer) = (vec![0.0; n], vec![0.0; n]);
+        scalar::rms_norm(&x, &gain, eps, &mut rms);
+        scalar::layer_norm(&x, &gain, &bias, eps, &mut layer);
+        let sum: Vec<f32> = x.iter().zip(&gain).map(|(x, y)| x + y).collect();
         for isa in Isa::available() {
-            let (mut scratch, mut out) = (Vec::new(), vec![f32::NAN; heads * dim]);
-            attention(*isa, dim, &queries, &keys, &values, &mut scratch, &mut out);
-            prop_assert_eq!(bits(&out), bits(&expected), "{}", isa);
-            prop_assert_eq!(bits(&scratch[(heads - 1) * positions..]), bits(&weights), "{}", isa);
+            prop_assert_eq!(bits(&[dot(*isa, &x, &gain)]), bits(&[scalar::dot_f32(&x, &gain)]));
+            let mut out = vec![f32::NAN; n];
+            rms_norm(*isa, &x, &gain, eps, &mut out);
+            prop_assert_eq!(bits(&out), bits(&rms), "rms norm {}", isa);
+            layer_norm(*isa, &x, (&gain, &bias), eps, &mut out);
+            prop_assert_eq!(bits(&out), bits(&layer), "layer norm {}", isa);
+        }
+        let mut out = x.clone();
+        add(&mut out, &gain);
+        prop_assert_eq!(bits(&out), bits(&sum));
+    }
+
+    #[test]
+    fn activations_and_gates(n in 1usize..100, seed in any::<u64>()) {
+        let mut random = Random(seed);
+        let (x, up) = (random.numbers(n), random.numbers(n));
+        let functions = [
+            (Activation::Silu, silu_f32 as fn(f32) -> f32),
+            (Activation::GeluTanh, gelu_tanh_f32),
+            (Activation::GeluErf, gelu_erf_f32),
+        ];
+        for (kind, f) in functions {
+            let plain: Vec<f32> = x.iter().map(|x| f(*x)).collect();
+            let times: Vec<f32> = plain.iter().zip(&up).map(|(x, y)| x * y).collect();
+            for isa in Isa::available() {
+                let mut out = x.clone();
+                activate(*isa, kind, &mut out);
+                prop_assert_eq!(bits(&out), bits(&plain), "{:?} {}", kind, isa);
+                let mut out = x.clone();
+                gated(*isa, kind, &mut out, &up);
+                prop_assert_eq!(bits(&out), bits(&times), "gate {:?} {}", kind, isa);
+            }
+        }
+        let (mut gate, mut out) = (x.clone(), x);
+        scalar::swiglu(&mut gate, &up);
+        gated(Isa::detect(), Activation::Silu, &mut out, &up);
+        prop_assert_eq!(bits(&out), bits(&gate));
+    }
+}
+
+/// The shapes of the property above are one task each; these are many.
+#[test]
+fn matrices_of_many_tasks() {
+    let mut random = Random(7);
+    for format in Format::ALL {
+        for (rows, k, n) in [(70, 8192, 2), (150, 4096, 1), (131, 2048, 5)] {
+            let w: Vec<u8> = random.weights(format, rows * k / format.block());
+            let x = random.small(n * k);
+            check(Matrix::new(format, rows, k, &w).unwrap(), &x);
         }
     }
 }
 
 #[test]
-fn many_parts_of_attention_are_combined_in_order() {
-    let (dim, positions) = (32, 3 * PARTIAL + 17);
-    let value = |i: usize| ((i * 7919 % 1013) as f32 / 506.0 - 1.0) * f32::from_bits(((120 + i % 8) as u32) << 23);
-    let queries: Vec<f32> = (0..2 * dim).map(value).collect();
-    let keys: Vec<f32> = (0..positions * dim).map(|i| value(i + 5)).collect();
-    let values: Vec<f32> = (0..positions * dim).map(|i| value(i + 11)).collect();
-    let mut expected = vec![0.0; 2 * dim];
-    let mut weights = vec![0.0; positions];
-    for (query, out) in queries.chunks_exact(dim).zip(expected.chunks_exact_mut(dim)) {
-        scalar::attention_head(query, &keys, &values, &mut weights, out);
-    }
-    for isa in Isa::available() {
-        let (mut scratch, mut out) = (Vec::new(), vec![0.0; 2 * dim]);
-        attention(*isa, dim, &queries, &keys, &values, &mut scratch, &mut out);
-        assert_eq!(bits(&out), bits(&expected), "{isa}");
-    }
-}
-
-#[test]
-fn the_extreme_int8_products_do_not_saturate() {
-    for (w, x) in [(127i8, 1.0f32), (-127, 1.0), (127, -1.0), (-127, -1.0)] {
-        let (quants, x) = (vec![w; 96], vec![x; 96]);
-        for isa in Isa::available() {
-            let mut out = [0.0];
-            matmul(*isa, Weights::Q8_0 { scales: &[1.0; 3], quants: &quants }, 96, &x, &mut out).unwrap();
-            assert!((out[0] - f32::from(w) * x[0] * 96.0).abs() < 0.01, "{isa}: {}", out[0]);
+fn many_activation_rows() {
+    let mut random = Random(8);
+    for format in Format::ALL {
+        for n in [31, 48, 70, 129] {
+            let w = random.weights(format, 35 * 512 / format.block());
+            let x = random.activations(n * 512);
+            check(Matrix::new(format, 35, 512, &w).unwrap(), &x);
         }
     }
 }
 
 #[test]
-fn a_fault_does_not_hide_in_quantisation() {
-    for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let mut x = [0.5; 64];
-        x[40] = fault;
-        for isa in Isa::available() {
-            let result = matmul(*isa, Weights::Q8_0 { scales: &[1.0; 2], quants: &[1; 64] }, 64, &x, &mut [0.0]);
-            assert_eq!(result, Err(NonFinite));
+fn several_matrices_of_different_formats_at_once() {
+    let mut random = Random(9);
+    let (k, n) = (768, 6);
+    let x = random.activations(n * k);
+    let weights = Format::ALL.map(|format| (format, random.weights(format, 20 * k / format.block())));
+    for cpu in cpus() {
+        let mut outs = vec![vec![f32::NAN; n * 20]; weights.len()];
+        let matrices = weights.iter().map(|(format, w)| Matrix::new(*format, 20, k, w).unwrap());
+        let mut products: Vec<_> = matrices.zip(outs.iter_mut().map(Vec::as_mut_slice)).collect();
+        matmuls(cpu, &x, &mut products);
+        for ((format, w), out) in weights.iter().zip(&outs) {
+            let expected = expected(Matrix::new(*format, 20, k, w).unwrap(), &x);
+            assert_eq!(bits(out), bits(&expected), "{format} {}", cpu.isa());
+        }
+    }
+}
+
+/// The largest products of each sign, for which sums of pairs in 16 bits would saturate.
+#[test]
+fn extreme_products_do_not_saturate() {
+    for format in Format::ALL {
+        let k = row_length(format, 80);
+        for byte in [0x00, 0x7f, 0x80, 0x81, 0xff, 0x0f, 0xf0, 0x3f, 0xc0] {
+            for x in [3.0, -3.0, f32::MAX, -f32::MAX] {
+                let mut w = vec![byte; 17 * format.row_bytes(k).unwrap()];
+                for block in w.chunks_exact_mut(format.block_bytes()) {
+                    // Scales of one, and of 2 for the minima; all of a float's bytes are its scale.
+                    match format {
+                        Format::F32 => block.copy_from_slice(&1f32.to_le_bytes()),
+                        Format::F16 | Format::BF16 => block.copy_from_slice(&[byte, 0x3c]),
+                        Format::Q4_0 | Format::Q8_0 => block[..2].copy_from_slice(&[0, 0x3c]),
+                        Format::Q4_K | Format::Q5_K => block[..4].copy_from_slice(&[0, 0x3c, 0, 0x40]),
+                        Format::Q6_K => block[208..].copy_from_slice(&[0, 0x3c]),
+                    }
+                }
+                for n in [1, 5, 16] {
+                    check(Matrix::new(format, 17, k, &w).unwrap(), &vec![x; n * k]);
+                }
+            }
         }
     }
 }
 
 #[test]
-fn a_nan_score_reaches_the_output_of_attention() {
-    for isa in Isa::available() {
-        let mut keys = vec![0.1; 40 * 16];
-        keys[5 * 16] = f32::NAN;
-        let (mut scratch, mut out) = (Vec::new(), vec![0.0; 16]);
-        attention(*isa, 16, &[1.0; 16], &keys, &vec![1.0; 40 * 16], &mut scratch, &mut out);
-        assert!(out[0].is_nan(), "{isa}");
+fn a_fault_spoils_the_outputs_of_its_own_row_only() {
+    let mut random = Random(10);
+    for format in Format::ALL {
+        let k = row_length(format, 90);
+        let w = random.weights(format, 21 * k / format.block());
+        let w = Matrix::new(format, 21, k, &w).unwrap();
+        for fault in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for n in [1, 4, 19] {
+                let sound = random.small(n * k);
+                let mut x = sound.clone();
+                let bad = random.draw() as usize % n;
+                x[bad * k + random.draw() as usize % k] = fault;
+                let expected = expected(w, &sound);
+                for cpu in cpus() {
+                    for (t, out) in product(cpu, w, &x).chunks_exact(21).enumerate() {
+                        match t == bad {
+                            true => assert!(out.iter().all(|y| !y.is_finite()), "{format} {}", cpu.isa()),
+                            false => assert_eq!(bits(out), bits(&expected[t * 21..][..21]), "{format} {}", cpu.isa()),
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@ fn forward(criterion: &mut Criterion) {
         let Some(path) = skep_testkit::shared_data(&format!("llm/stories3M/stories3M-{file}.gguf")) else { return };
         let gguf = Gguf::open(&path).unwrap();
         for isa in Isa::available() {
-            let span = Span::load(&gguf, BlockRange::new(0, 6).unwrap()).unwrap().with_isa(*isa);
+            let span = Span::load(&gguf, BlockRange::new(0, 6).unwrap()).unwrap().with_isa(*isa).unwrap();
             let tokens: Vec<u32> = (0..128).map(|i| i * 31 % 4096).collect();
             let prompt = span.embed(&tokens).unwrap();
             let mut group = criterion.benchmark_group("model");

@@ -39,7 +39,7 @@ pub enum ModelError {
         kind: &'static str,
     },
     /// The model is of a family that this version does not compute.
-    #[error("architecture {0} is not supported yet: this version runs llama models")]
+    #[error("architecture {0} is not supported yet: this version runs {families}", families = crate::config::architectures())]
     Architecture(String),
     /// A metadata value is absent, of the wrong type or out of bounds.
     #[error("metadata {key}: {reason}")]
@@ -70,6 +70,9 @@ pub enum ModelError {
         /// What would be accepted.
         expected: &'static str,
     },
+    /// The system refuses a thread to compute with.
+    #[error("cannot start a compute thread: {0}")]
+    Threads(std::io::Error),
     /// The input to a computation does not fit the model or the cache.
     #[error("{0}")]
     Input(String),

@@ -1,6 +1,6 @@
 //! What a model file holds, for people and for scripts. It describes files that this version cannot run, too, and says why.
 
-use crate::{Gguf, ModelConfig, ModelError, TensorInfo, Tokenizer};
+use crate::{Family, Gguf, ModelConfig, ModelError, TensorInfo, Tokenizer};
 use serde::Serialize;
 use skep_types::ModelId;
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub struct ModelDescription {
     pub name: Option<String>,
     /// `general.architecture`.
     pub architecture: Option<String>,
+    /// The family that it is of; absent when this version does not know the architecture.
+    pub family: Option<&'static str>,
     /// Why this version cannot run the model; absent when it can.
     pub refusal: Option<String>,
     /// Size of the whole file.
@@ -47,9 +49,11 @@ pub struct Shape {
     pub n_kv_heads: usize,
     pub head_dim: usize,
     pub d_ff: usize,
+    pub experts: Option<usize>,
+    pub window: Option<usize>,
     pub vocab: usize,
     pub context: usize,
-    pub rope_theta: f32,
+    pub rope_theta: Option<f32>,
     pub tied_head: bool,
 }
 
@@ -99,12 +103,14 @@ pub fn describe(gguf: &Gguf) -> Result<ModelDescription, ModelError> {
     let config = ModelConfig::from_gguf(gguf);
     let tokenizer = Tokenizer::from_gguf(gguf);
     let tensors = config.as_ref().map_or(Ok(()), |config| config.check_tensors(gguf));
-    let refusal =
-        config.as_ref().err().or(tensors.as_ref().err()).or(tokenizer.as_ref().err()).map(ToString::to_string);
+    let reads_tokens = config.as_ref().is_ok_and(|config| config.vision.is_none());
+    let no_tokens = tokenizer.as_ref().err().filter(|_| reads_tokens);
+    let refusal = config.as_ref().err().or(tensors.as_ref().err()).or(no_tokens).map(ToString::to_string);
     let mut description = ModelDescription {
         id: gguf.id()?,
         name: text("general.name"),
         architecture: text("general.architecture"),
+        family: text("general.architecture").and_then(|name| Family::of(&name)).map(|family| family.name),
         refusal,
         file_bytes: gguf.file_bytes(),
         gguf_version: gguf.version(),
@@ -143,9 +149,11 @@ fn shape(config: ModelConfig) -> Shape {
         n_kv_heads: config.n_kv_heads,
         head_dim: config.head_dim,
         d_ff: config.d_ff,
+        experts: config.experts.map(|experts| experts.count),
+        window: config.window,
         vocab: config.vocab,
         context: config.context,
-        rope_theta: config.rope_theta,
+        rope_theta: config.rope.map(|rope| rope.theta),
         tied_head: config.tied_head,
     }
 }
@@ -175,7 +183,8 @@ impl fmt::Display for ModelDescription {
         let or_dash = |text: &Option<String>| text.as_deref().map_or("-".to_owned(), plain);
         writeln!(f, "id            {}", self.id)?;
         writeln!(f, "name          {}", or_dash(&self.name))?;
-        writeln!(f, "architecture  {}", or_dash(&self.architecture))?;
+        let family = self.family.map_or(String::new(), |family| format!(" ({family})"));
+        writeln!(f, "architecture  {}{family}", or_dash(&self.architecture))?;
         writeln!(f, "file          {} (GGUF version {})", size(self.file_bytes), self.gguf_version)?;
         if let Some(shape) = &self.shape {
             writeln!(
@@ -185,7 +194,13 @@ impl fmt::Display for ModelDescription {
             )?;
             let (heads, kv) = (shape.n_heads, shape.n_kv_heads);
             writeln!(f, "heads         {heads} query, {kv} key and value, of {}", shape.head_dim)?;
+            if let Some(experts) = shape.experts {
+                writeln!(f, "experts       {experts} in each block")?;
+            }
             writeln!(f, "context       {} tokens", shape.context)?;
+            if let Some(window) = shape.window {
+                writeln!(f, "window        {window} tokens, in some or all blocks")?;
+            }
             writeln!(f, "vocabulary    {} tokens", shape.vocab)?;
         }
         if let Some(tokenizer) = &self.tokenizer {

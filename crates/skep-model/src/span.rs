@@ -4,31 +4,57 @@
 //! matrix; no other tensor of the file is read. All arithmetic is RK-1 (`skep_kernels`): the bits of every row depend on
 //! the model and on the tokens before it, never on chunking, on the split into spans or on the processor.
 
-use crate::forward::{Block, forward_chunk};
-use crate::{Gguf, KvCache, ModelConfig, ModelError, Tensor, TensorData};
-use skep_kernels::{Isa, POSITION_LIMIT, Weights, f16_to_f32, matmul, rms_norm, rope_frequencies};
+use crate::block::Block;
+use crate::ends::{Entry, Head};
+use crate::forward::{Model, Part, Rotation, forward_pass};
+use crate::{Gguf, KvCache, ModelConfig, ModelError};
+use skep_kernels::{AttentionShape, Cpu, Isa, KvFormat, KvLayout, POSITION_LIMIT};
 use skep_types::BlockRange;
+use std::sync::Arc;
 
-/// Rows that go through all blocks together: it bounds the memory of one `forward`, not its results.
-const CHUNK_ROWS: usize = 64;
+/// Rows that go through all blocks together: it bounds the memory of one pass, not its results.
+pub const PASS_ROWS: usize = 256;
+
+/// How a span computes.
+#[derive(Debug, Clone)]
+pub struct SpanOptions {
+    /// Instruction set and threads; they change no bit.
+    pub cpu: Arc<Cpu>,
+    /// Format of keys and values. It is a part of what is computed: all machines of a route must have the same.
+    pub kv: KvFormat,
+}
+
+impl SpanOptions {
+    /// The format that the network uses and `threads` threads.
+    ///
+    /// # Errors
+    /// [`ModelError::Threads`] when the system refuses a thread.
+    pub fn new(threads: usize) -> Result<Self, ModelError> {
+        Ok(Self { cpu: Arc::new(Cpu::new(threads).map_err(ModelError::Threads)?), kv: KvFormat::F16 })
+    }
+}
+
+/// Rows of one session that go through a span together with others'.
+#[derive(Debug)]
+pub struct BatchItem<'a> {
+    /// The session's cache.
+    pub cache: &'a mut KvCache,
+    /// n × `d_model`, replaced by what leaves the last of the cache's blocks.
+    pub rows: &'a mut [f32],
+}
 
 /// Blocks `[a, b)` of a model, ready to compute. Shared freely between threads; sessions differ in their [`KvCache`].
 #[derive(Debug)]
 pub struct Span {
     config: ModelConfig,
     range: BlockRange,
-    isa: Isa,
-    frequencies: Vec<f64>,
+    cpu: Arc<Cpu>,
+    attention: AttentionShape,
+    /// Of blocks without a window and of those with one.
+    rotations: [Rotation; 2],
     blocks: Vec<Block>,
-    embedding: Option<Tensor>,
+    entry: Option<Entry>,
     head: Option<Head>,
-}
-
-/// The final norm and the output matrix; no matrix of its own when the embedding, also held, serves as one.
-#[derive(Debug)]
-struct Head {
-    norm: Vec<f32>,
-    matrix: Option<Tensor>,
 }
 
 impl Span {
@@ -38,32 +64,49 @@ impl Span {
     /// [`ModelError::Input`] when the model has fewer blocks; otherwise as [`ModelConfig::from_gguf`] and
     /// [`ModelConfig::read`].
     pub fn load(gguf: &Gguf, blocks: BlockRange) -> Result<Self, ModelError> {
+        Self::load_with(gguf, blocks, SpanOptions::new(1)?)
+    }
+
+    /// [`Span::load`] with a choice of threads and of the format of keys and values.
+    ///
+    /// # Errors
+    /// As [`Span::load`]; [`ModelError::Input`] when the format does not fit the model's heads.
+    pub fn load_with(gguf: &Gguf, blocks: BlockRange, options: SpanOptions) -> Result<Self, ModelError> {
         let config = ModelConfig::from_gguf(gguf)?;
         config.check_tensors(gguf)?;
         if blocks.end() > config.n_blocks {
             let reason = format!("blocks {blocks} were asked for, but the model has blocks 0..{}", config.n_blocks);
             return Err(ModelError::Input(reason));
         }
-        let embedding = match blocks.start() {
-            0 => Some(ModelConfig::read(gguf, &config.embedding_tensor())?),
-            _ => None,
-        };
+        let entry = if blocks.start() == 0 { Some(Entry::load(gguf, &config)?) } else { None };
         let head = match blocks.end() == config.n_blocks {
-            true => Some(load_head(gguf, &config, embedding.is_some())?),
+            true => Some(Head::load(gguf, &config, entry.is_some())?),
             false => None,
         };
-        let factors = (!config.rope_factors.is_empty()).then_some(&config.rope_factors[..]);
-        let frequencies = rope_frequencies(config.head_dim, config.rope_theta, factors);
+        let rotations = [&config.rope, &config.local_rope].map(|rope| Rotation::new(rope.as_ref()));
+        let kv = KvLayout::new(options.kv, config.n_kv_heads, config.head_dim).ok_or_else(|| {
+            ModelError::Input(format!("heads of {} do not fit keys and values in {:?}", config.head_dim, options.kv))
+        })?;
+        let attention = AttentionShape {
+            heads: config.n_heads,
+            kv,
+            scale: config.attention_scale,
+            softcap: config.attention_cap,
+            window: None,
+            causal: config.family.causal,
+        };
         let loaded = (blocks.start()..blocks.end()).map(|block| Block::load(gguf, &config, block));
         let loaded = loaded.collect::<Result<_, _>>()?;
-        Ok(Self { range: blocks, isa: Isa::detect(), frequencies, blocks: loaded, embedding, head, config })
+        Ok(Self { range: blocks, cpu: options.cpu, attention, rotations, blocks: loaded, entry, head, config })
     }
 
-    /// The same span computing with another instruction set; for tests and benchmarks, since the bits are the same.
-    #[must_use]
-    pub fn with_isa(mut self, isa: Isa) -> Self {
-        self.isa = isa;
-        self
+    /// The same span computing with another instruction set on one thread; the bits are the same.
+    ///
+    /// # Errors
+    /// [`ModelError::Threads`], though no thread is asked for.
+    pub fn with_isa(mut self, isa: Isa) -> Result<Self, ModelError> {
+        self.cpu = Arc::new(Cpu::new(1).map_err(ModelError::Threads)?.with_isa(isa));
+        Ok(self)
     }
 
     /// The blocks it holds.
@@ -76,14 +119,16 @@ impl Span {
         &self.config
     }
 
-    /// Bytes of memory that the weights take.
-    pub fn resident_bytes(&self) -> u64 {
-        let head = self
-            .head
-            .as_ref()
-            .map_or(0, |head| head.norm.len() as u64 * 4 + head.matrix.as_ref().map_or(0, Tensor::resident_bytes));
-        let blocks: u64 = self.blocks.iter().map(Block::resident_bytes).sum();
-        blocks + head + self.embedding.as_ref().map_or(0, Tensor::resident_bytes)
+    /// Bytes of the weights in the mapped file, and of the norms.
+    pub fn weight_bytes(&self) -> u64 {
+        let blocks: u64 = self.blocks.iter().map(Block::weight_bytes).sum();
+        let entry = self.entry.as_ref().map_or(0, Entry::weight_bytes);
+        blocks + entry + self.head.as_ref().map_or(0, Head::weight_bytes)
+    }
+
+    /// Format and shape of the pages of keys and values.
+    pub fn kv_layout(&self) -> KvLayout {
+        self.attention.kv
     }
 
     /// An empty cache for at most `max_positions` positions through `blocks`, all or some of this span's.
@@ -102,29 +147,53 @@ impl Span {
             let reason = format!("a cache of {max_positions} positions was asked for: the model allows 1 to {most}");
             return Err(ModelError::Input(reason));
         }
-        let angle = self.frequencies.iter().fold(0.0, |most: f64, f| most.max(*f)) * max_positions as f64;
+        let fastest = self.rotations.iter().fold(0.0, |most: f64, rotation| most.max(rotation.fastest()));
+        let angle = fastest * max_positions as f64;
         if angle >= POSITION_LIMIT as f64 {
             return Err(ModelError::Input(format!("{max_positions} positions turn the rotary angles beyond 2^20")));
         }
-        Ok(KvCache::new(blocks, max_positions, self.config.n_kv_heads, self.config.head_dim))
+        Ok(KvCache::new(blocks, max_positions, self.attention.kv))
     }
 
-    /// The rows that enter block 0: tokens × `d_model`.
+    /// The rows that enter block 0: tokens × `d_model`. A model that has a row for each position (BERT) takes `tokens` for the
+    /// beginning of the text.
     ///
     /// # Errors
-    /// [`ModelError::Input`] when this span does not begin at block 0 or an id is not of the vocabulary.
+    /// [`ModelError::Input`] when this span does not begin at block 0, the model reads no tokens, an id is not of the vocabulary, or
+    /// there are more tokens than rows for positions.
     pub fn embed(&self, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
-        let no_embedding = || ModelError::Input(format!("blocks {} hold no embedding", self.range));
-        let embedding = self.embedding.as_ref().ok_or_else(no_embedding)?;
-        let mut rows = Vec::with_capacity(tokens.len() * self.config.d_model);
-        for token in tokens {
-            if *token as usize >= self.config.vocab {
-                let reason = format!("token {token} is not of the vocabulary of {} ids", self.config.vocab);
-                return Err(ModelError::Input(reason));
-            }
-            append_row(embedding, *token as usize, &mut rows);
+        self.entry()?.embed(&self.cpu, &self.config, tokens)
+    }
+
+    /// The rows that enter block 0 for a picture, given as [`crate::Vision::patches`] gives it.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when this span does not begin at block 0, the model reads no pictures, or these are not all patches of
+    /// one; [`ModelError::NonFinite`].
+    pub fn embed_patches(&self, patches: &[f32]) -> Result<Vec<f32>, ModelError> {
+        self.entry()?.embed_patches(&self.cpu, &self.config, patches)
+    }
+
+    fn entry(&self) -> Result<&Entry, ModelError> {
+        self.entry.as_ref().ok_or_else(|| ModelError::Input(format!("blocks {} hold no embedding", self.range)))
+    }
+
+    fn head(&self) -> Result<&Head, ModelError> {
+        self.head.as_ref().ok_or_else(|| ModelError::Input(format!("blocks {} hold no output matrix", self.range)))
+    }
+
+    /// What the model says of its whole input, from all rows that leave the last block, n × `d_model`: the embedding of a text, the
+    /// scores of a picture's classes.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when this span does not end the model, the model makes no vectors or `rows` is not whole rows;
+    /// [`ModelError::NonFinite`].
+    pub fn vector(&self, rows: &[f32]) -> Result<Vec<f32>, ModelError> {
+        let d_model = self.config.d_model;
+        if rows.is_empty() || !rows.len().is_multiple_of(d_model) {
+            return Err(ModelError::Input(format!("{} numbers are not whole rows of {d_model}", rows.len())));
         }
-        Ok(rows)
+        self.head()?.vector(&self.cpu, &self.config, rows)
     }
 
     /// Sends `rows` (n × `d_model`) through the cache's blocks in place and appends their keys and values to the cache,
@@ -135,31 +204,106 @@ impl Span {
     /// [`ModelError::NonFinite`] when a row that comes in or goes out is not finite. The cache is then as it was before
     /// the call, and `rows` is of no further use.
     pub fn forward(&self, cache: &mut KvCache, rows: &mut [f32]) -> Result<(), ModelError> {
-        let before = cache.len();
-        let result = self.forward_rows(cache, rows);
-        if result.is_err() {
-            cache.truncate(before);
-        }
-        result
+        self.forward_batch(&mut [BatchItem { cache, rows }]).remove(0)
     }
 
-    fn forward_rows(&self, cache: &mut KvCache, rows: &mut [f32]) -> Result<(), ModelError> {
-        let d_model = self.config.d_model;
-        if !rows.len().is_multiple_of(d_model) {
-            return Err(ModelError::Input(format!("{} numbers are not whole rows of {d_model}", rows.len())));
+    /// [`Span::forward`] for several sessions, whose caches are of the same blocks: the weights are read once for all. Each
+    /// session's rows get the bits that they would get alone, and its own result.
+    pub fn forward_batch(&self, items: &mut [BatchItem<'_>]) -> Vec<Result<(), ModelError>> {
+        let blocks = items.first().map(|item| item.cache.blocks());
+        let before: Vec<usize> = items.iter().map(|item| item.cache.len()).collect();
+        let mut results: Vec<Result<(), ModelError>> = items.iter_mut().map(|item| self.admit(item, blocks)).collect();
+        let mut done = vec![0; items.len()];
+        while let Some(pass) = self.next_pass(items, &results, &done) {
+            if let Err(error) = self.run_pass(items, &pass, &mut results, &mut done) {
+                results.iter_mut().for_each(|result| *result = Err(ModelError::Input(error.to_string())));
+            }
         }
-        let fits = cache.entries.first().is_some_and(|entry| entry.keys.len() == self.config.n_kv_heads);
-        if !self.range.covers(&cache.blocks()) || !fits {
-            let reason = format!("a cache of blocks {} does not fit the blocks {} here", cache.blocks(), self.range);
+        for ((item, result), before) in items.iter_mut().zip(&results).zip(before) {
+            if result.is_err() {
+                item.cache.truncate(before);
+            }
+        }
+        results
+    }
+
+    /// Checks one item and makes room for its rows.
+    fn admit(&self, item: &mut BatchItem<'_>, blocks: Option<BlockRange>) -> Result<(), ModelError> {
+        let d_model = self.config.d_model;
+        if !item.rows.len().is_multiple_of(d_model) {
+            return Err(ModelError::Input(format!("{} numbers are not whole rows of {d_model}", item.rows.len())));
+        }
+        let own = item.cache.blocks();
+        if !self.range.covers(&own) || Some(own) != blocks || item.cache.layout() != self.attention.kv {
+            let reason = format!("a cache of blocks {own} does not fit the blocks {} here", self.range);
             return Err(ModelError::Input(reason));
         }
-        check_finite(rows, || format!("the rows that enter block {}", cache.blocks().start()))?;
-        cache.reserve(rows.len() / d_model)?;
-        let first = (cache.blocks().start() - self.range.start()) as usize;
-        let blocks = &self.blocks[first..first + cache.blocks().len() as usize];
-        for chunk in rows.chunks_mut(CHUNK_ROWS * d_model) {
-            forward_chunk(self.isa, &self.config, &self.frequencies, blocks, cache, chunk)?;
-            cache.commit(chunk.len() / d_model);
+        if !self.config.family.causal && !item.cache.is_empty() {
+            return Err(ModelError::Input(
+                "every position of this model sees all others: they come together".to_owned(),
+            ));
+        }
+        check_finite(item.rows, || format!("the rows that enter block {}", own.start()))?;
+        item.cache.reserve(item.rows.len() / d_model)
+    }
+
+    /// How many rows of each item the next pass takes, at most [`PASS_ROWS`] in all, and then the rest of an item whose positions
+    /// see each other; `None` when all are done.
+    fn next_pass(
+        &self,
+        items: &[BatchItem<'_>],
+        results: &[Result<(), ModelError>],
+        done: &[usize],
+    ) -> Option<Vec<usize>> {
+        let mut room = PASS_ROWS;
+        let rows = items.iter().zip(results).zip(done).map(|((item, result), done)| {
+            let left = if result.is_ok() { item.rows.len() / self.config.d_model - done } else { 0 };
+            let whole = !self.config.family.causal && room > 0;
+            let take = if whole { left } else { left.min(room) };
+            room = room.saturating_sub(take);
+            take
+        });
+        let pass: Vec<usize> = rows.collect();
+        (room < PASS_ROWS).then_some(pass)
+    }
+
+    fn run_pass(
+        &self,
+        items: &mut [BatchItem<'_>],
+        pass: &[usize],
+        results: &mut [Result<(), ModelError>],
+        done: &mut [usize],
+    ) -> Result<(), ModelError> {
+        let d_model = self.config.d_model;
+        let mut rows = Vec::with_capacity(pass.iter().sum::<usize>() * d_model);
+        let mut parts = Vec::new();
+        let mut blocks = self.range;
+        for ((item, take), done) in items.iter_mut().zip(pass).zip(&*done).filter(|((_, take), _)| **take > 0) {
+            let from = rows.len() / d_model;
+            rows.extend_from_slice(&item.rows[done * d_model..(done + take) * d_model]);
+            blocks = item.cache.blocks();
+            parts.push(Part { cache: &mut *item.cache, rows: from..from + take, fault: None });
+        }
+        let first = (blocks.start() - self.range.start()) as usize;
+        let blocks = &self.blocks[first..first + blocks.len() as usize];
+        let Self { cpu, config, rotations, attention, .. } = self;
+        let model = Model { cpu, config, rotations: rotations.each_ref(), attention: *attention };
+        forward_pass(&model, blocks, &mut parts, &mut rows)?;
+        let mut parts = parts.into_iter();
+        let mut faults = Vec::new();
+        for take in pass {
+            faults.push(if *take > 0 { parts.next().map(|part| (part.rows, part.fault)) } else { None });
+        }
+        for (i, outcome) in faults.into_iter().enumerate() {
+            let Some((range, fault)) = outcome else { continue };
+            let (item, done) = (&mut items[i], &mut done[i]);
+            item.rows[*done * d_model..][..range.len() * d_model]
+                .copy_from_slice(&rows[range.start * d_model..range.end * d_model]);
+            item.cache.commit(range.len());
+            *done += range.len();
+            if let Some(fault) = fault {
+                results[i] = Err(fault);
+            }
         }
         Ok(())
     }
@@ -169,56 +313,45 @@ impl Span {
     /// # Errors
     /// [`ModelError::Input`] when this span does not end the model or `row` is not one row; [`ModelError::NonFinite`].
     pub fn logits(&self, row: &[f32]) -> Result<Vec<f32>, ModelError> {
-        let no_head = || ModelError::Input(format!("blocks {} hold no output matrix", self.range));
-        let head = self.head.as_ref().ok_or_else(no_head)?;
-        let matrix = head.matrix.as_ref().or(self.embedding.as_ref()).ok_or_else(no_head)?;
         if row.len() != self.config.d_model {
             return Err(ModelError::Input(format!("{} numbers are not one row of {}", row.len(), self.config.d_model)));
         }
-        check_finite(row, || "the row that enters the head".to_owned())?;
-        let mut normed = vec![0.0; row.len()];
-        rms_norm(self.isa, row, &head.norm, self.config.rms_eps, &mut normed);
-        let mut logits = vec![0.0; self.config.vocab];
-        matmul(self.isa, weights(matrix), row.len(), &normed, &mut logits)
-            .map_err(|_| ModelError::NonFinite("the normed row of the head".to_owned()))?;
-        check_finite(&logits, || "the logits".to_owned())?;
-        Ok(logits)
+        self.logits_batch(row)?.remove(0)
     }
-}
 
-fn load_head(gguf: &Gguf, config: &ModelConfig, embedding_held: bool) -> Result<Head, ModelError> {
-    let [norm, matrix] = config.head_tensors();
-    let norm = ModelConfig::read(gguf, &norm)?.to_f32();
-    let matrix = match config.tied_head && embedding_held {
-        true => None,
-        false => Some(ModelConfig::read(gguf, &matrix)?),
-    };
-    Ok(Head { norm, matrix })
-}
-
-/// The kernels' view of a tensor.
-pub(crate) fn weights(tensor: &Tensor) -> Weights<'_> {
-    match &tensor.data {
-        TensorData::F32(values) => Weights::F32(values),
-        TensorData::F16(values) => Weights::F16(values),
-        TensorData::Q8_0 { scales, quants } => Weights::Q8_0 { scales, quants },
+    /// [`Span::logits`] of several rows, n × `d_model`: the output matrix is read once for all.
+    ///
+    /// # Errors
+    /// [`ModelError::Input`] when this span does not end the model or `rows` is not whole rows. A row that is not finite has
+    /// its own error.
+    #[allow(clippy::type_complexity, reason = "one result for all, then one a row")]
+    pub fn logits_batch(&self, rows: &[f32]) -> Result<Vec<Result<Vec<f32>, ModelError>>, ModelError> {
+        let d_model = self.config.d_model;
+        if !rows.len().is_multiple_of(d_model) {
+            return Err(ModelError::Input(format!("{} numbers are not whole rows of {d_model}", rows.len())));
+        }
+        let logits = self.head()?.logits(&self.cpu, &self.config, self.entry.as_ref(), rows)?;
+        let results = rows.chunks_exact(d_model).zip(logits.chunks_exact(self.config.vocab)).map(|(row, logits)| {
+            check_finite(row, || "the row that enters the head".to_owned())?;
+            check_finite(logits, || "the logits".to_owned())?;
+            Ok(logits.to_vec())
+        });
+        Ok(results.collect())
     }
 }
 
 pub(crate) fn check_finite(values: &[f32], place: impl FnOnce() -> String) -> Result<(), ModelError> {
-    // x * 0 is 0 or NaN, and a sum with a NaN is NaN: one pass without branches.
-    let sum = values.iter().fold(0.0, |sum: f32, x| sum + x * 0.0);
-    if sum == 0.0 { Ok(()) } else { Err(ModelError::NonFinite(place())) }
+    if is_finite(values) { Ok(()) } else { Err(ModelError::NonFinite(place())) }
 }
 
-fn append_row(matrix: &Tensor, row: usize, out: &mut Vec<f32>) {
-    let width = matrix.shape[1];
-    let range = row * width..(row + 1) * width;
-    match &matrix.data {
-        TensorData::F32(values) => out.extend_from_slice(&values[range]),
-        TensorData::F16(values) => out.extend(values[range].iter().map(|bits| f16_to_f32(*bits))),
-        TensorData::Q8_0 { scales, quants } => {
-            out.extend(range.map(|i| scales[i / 32] * f32::from(quants[i])));
+pub(crate) fn is_finite(values: &[f32]) -> bool {
+    // x * 0 is 0 or NaN, and a sum with a NaN is NaN. Eight sums let the compiler use vectors.
+    let mut lanes = [0.0f32; 8];
+    let (chunks, tail) = values.as_chunks::<8>();
+    for chunk in chunks {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *lane += x * 0.0;
         }
     }
+    tail.iter().chain(&lanes).all(|x| x * 0.0 == 0.0)
 }

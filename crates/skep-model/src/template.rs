@@ -84,8 +84,7 @@ impl ChatTemplate {
         Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
-    /// The prompt of a conversation. It is to be encoded with `add_bos` unset and `parse_special` set: the template
-    /// writes the BOS itself where the model wants one.
+    /// The prompt of a conversation, to be encoded with `parse_special`.
     ///
     /// # Errors
     /// [`ModelError::Template`] when the template refuses the conversation (in its own words) or exceeds a bound.

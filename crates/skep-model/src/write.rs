@@ -1,8 +1,8 @@
 //! Writes GGUF version 3: metadata sorted by key, tensors in the order given, alignment 32. The same input gives the
 //! same bytes.
 
-use crate::{Array, Metadata, ModelError, Tensor, TensorData, Value};
-use skep_kernels::{f16_to_f32, f32_to_f16};
+use crate::{Array, DType, Metadata, ModelError, Tensor, Value};
+use skep_kernels::{Format, f16_to_f32, f32_to_f16};
 use std::io::Write;
 use std::path::Path;
 
@@ -31,8 +31,7 @@ pub fn write_gguf(path: &Path, metadata: &Metadata, tensors: &[Tensor]) -> Resul
 /// The bytes of a model file.
 ///
 /// # Errors
-/// [`ModelError::Tensor`] when a tensor's data does not fit its shape, a Q8_0 row is not whole groups of 32, a Q8_0 scale
-/// is not a 16-bit float, or a quant is -128; [`ModelError::Metadata`] when the metadata asks for another alignment.
+/// [`ModelError::Metadata`] when the metadata asks for another alignment.
 pub fn encode_gguf(metadata: &Metadata, tensors: &[Tensor]) -> Result<Vec<u8>, ModelError> {
     let key = "general.alignment";
     if metadata.integer(key)?.is_some_and(|alignment| alignment != ALIGNMENT as u64) {
@@ -50,36 +49,35 @@ pub fn encode_gguf(metadata: &Metadata, tensors: &[Tensor]) -> Result<Vec<u8>, M
     for tensor in tensors {
         data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
         put_entry(&mut out, tensor, data.len() as u64);
-        put_data(&mut data, tensor)?;
+        data.extend(tensor.bytes());
     }
     out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
     out.append(&mut data);
     Ok(out)
 }
 
-/// Quantises to Q8_0 by ggml's reference rule: per group of 32, `d = max|x| / 127`, `q = round(x · (1/d))` with halves
-/// away from zero, and `d` rounded to a 16-bit float for the file. No quant is -128.
+/// Quantises to the bytes of Q8_0 by ggml's reference rule: per group of 32, `d = max|x| / 127`, `q = round(x · (1/d))` with
+/// halves away from zero, and `d` rounded to a 16-bit float.
 ///
 /// # Errors
 /// [`ModelError::Input`] when the values are not whole groups of 32, one is not finite, or a scale exceeds a 16-bit float.
-pub fn quantize_q8_0(values: &[f32]) -> Result<TensorData, ModelError> {
+pub fn quantize_q8_0(values: &[f32]) -> Result<Vec<u8>, ModelError> {
     let (groups, []) = values.as_chunks::<32>() else {
         return Err(ModelError::Input(format!("{} values are not whole groups of 32", values.len())));
     };
-    let mut scales = Vec::with_capacity(groups.len());
-    let mut quants = Vec::with_capacity(values.len());
+    let mut bytes = Vec::with_capacity(groups.len() * Format::Q8_0.block_bytes());
     for (i, group) in groups.iter().enumerate() {
         let largest = group.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
         let d = largest / 127.0;
-        let scale = f16_to_f32(f32_to_f16(d));
-        if group.iter().any(|x| !x.is_finite()) || !scale.is_finite() {
+        let scale = f32_to_f16(d);
+        if group.iter().any(|x| !x.is_finite()) || !f16_to_f32(scale).is_finite() {
             return Err(ModelError::Input(format!("group {i} of 32 values does not fit Q8_0")));
         }
         let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-        scales.push(scale);
-        quants.extend(group.iter().map(|x| (x * inverse).round().clamp(-127.0, 127.0) as i8));
+        bytes.extend(scale.to_le_bytes());
+        bytes.extend(group.iter().map(|x| (x * inverse).round().clamp(-127.0, 127.0) as i8 as u8));
     }
-    Ok(TensorData::Q8_0 { scales, quants })
+    Ok(bytes)
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -150,38 +148,6 @@ fn put_entry(out: &mut Vec<u8>, tensor: &Tensor, offset: u64) {
     let dims = if rows == 1 { vec![cols] } else { vec![cols, rows] };
     out.extend((dims.len() as u32).to_le_bytes());
     dims.iter().for_each(|dim| out.extend(dim.to_le_bytes()));
-    out.extend(tensor.dtype().number().to_le_bytes());
+    out.extend(DType::from(tensor.format()).number().to_le_bytes());
     out.extend(offset.to_le_bytes());
-}
-
-fn put_data(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), ModelError> {
-    let fault = |reason: String| Err(ModelError::tensor(&tensor.name, reason));
-    let [rows, cols] = tensor.shape;
-    let len = match &tensor.data {
-        TensorData::F32(values) => values.len(),
-        TensorData::F16(values) => values.len(),
-        TensorData::Q8_0 { scales, quants } if scales.len() * 32 == quants.len() && cols % 32 == 0 => quants.len(),
-        TensorData::Q8_0 { .. } => return fault(format!("rows of {cols} elements are not whole groups of Q8_0")),
-    };
-    if rows == 0 || cols == 0 || rows.checked_mul(cols) != Some(len) {
-        return fault(format!("has {len} elements for the shape {:?}", tensor.shape));
-    }
-    match &tensor.data {
-        TensorData::F32(values) => values.iter().for_each(|x| out.extend(x.to_le_bytes())),
-        TensorData::F16(values) => values.iter().for_each(|x| out.extend(x.to_le_bytes())),
-        TensorData::Q8_0 { scales, quants } => {
-            for (scale, group) in scales.iter().zip(quants.as_chunks::<32>().0) {
-                let bits = f32_to_f16(*scale);
-                if !scale.is_finite() || f16_to_f32(bits) != *scale {
-                    return fault(format!("the scale {scale} is not a 16-bit float"));
-                }
-                if group.contains(&-128) {
-                    return fault("holds the quant -128".to_owned());
-                }
-                out.extend(bits.to_le_bytes());
-                out.extend(group.iter().map(|quant| *quant as u8));
-            }
-        }
-    }
-    Ok(())
 }

@@ -18,7 +18,7 @@ fn spans(gguf: &Gguf, parts: u32, isa: Isa) -> Vec<Span> {
     let blocks = skep_model::ModelConfig::from_gguf(gguf).unwrap().n_blocks;
     let bound = |i| blocks * i / parts;
     (0..parts)
-        .map(|i| Span::load(gguf, BlockRange::new(bound(i), bound(i + 1)).unwrap()).unwrap().with_isa(isa))
+        .map(|i| Span::load(gguf, BlockRange::new(bound(i), bound(i + 1)).unwrap()).unwrap().with_isa(isa).unwrap())
         .collect()
 }
 

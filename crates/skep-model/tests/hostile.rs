@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
+use skep_kernels::Format;
 use skep_model::{
-    Array, ChatTemplate, Gguf, Metadata, ModelConfig, ModelError, Span, Tensor, TensorData, Tokenizer, Value, describe,
+    Array, ChatTemplate, Gguf, Metadata, ModelConfig, ModelError, Span, Tensor, Tokenizer, Value, describe,
     encode_gguf, quantize_q8_0,
 };
 use skep_types::BlockRange;
@@ -47,13 +48,14 @@ static MODEL: LazyLock<Vec<u8>> = LazyLock::new(|| {
     (0..config.n_blocks).for_each(|block| expected.extend(config.block_tensors(block)));
     let tensors = expected.into_iter().enumerate().map(|(i, (name, shape))| {
         let values: Vec<f32> = (0..shape[0] * shape[1]).map(|j| ((j * 7 + i) % 11) as f32 * 0.05 - 0.25).collect();
-        let data = match i % 3 {
-            _ if shape[0] == 1 => TensorData::F32(values),
-            0 => TensorData::F16(values.iter().map(|x| if *x < 0.0 { 0xb400 } else { 0x3000 }).collect()),
-            1 => TensorData::F32(values),
-            _ => quantize_q8_0(&values).unwrap(),
-        };
-        Tensor { name, shape, data }
+        let halves = values.iter().flat_map(|x| (if *x < 0.0 { 0xb400u16 } else { 0x3000 }).to_le_bytes());
+        match i % 3 {
+            _ if shape[0] == 1 => Tensor::from_f32(&name, shape, &values),
+            0 => Tensor::new(&name, shape, Format::F16, halves.collect()),
+            1 => Tensor::from_f32(&name, shape, &values),
+            _ => Tensor::new(&name, shape, Format::Q8_0, quantize_q8_0(&values).unwrap()),
+        }
+        .unwrap()
     });
     encode_gguf(&metadata(), &tensors.collect::<Vec<_>>()).unwrap()
 });
@@ -90,6 +92,15 @@ fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+/// Writes the model to the folder that `SKEP_FUZZ_SEEDS` names, if it names one; `tools/fuzz` begins with it.
+#[test]
+fn the_seed_of_the_fuzzer() {
+    assert!(use_model(MODEL.clone()).is_ok());
+    if let Some(folder) = std::env::var_os("SKEP_FUZZ_SEEDS") {
+        std::fs::write(std::path::Path::new(&folder).join("model"), &*MODEL).unwrap();
+    }
 }
 
 #[test]
@@ -163,8 +174,8 @@ fn refusals_name_the_tensor_and_the_reason() {
     assert_eq!(set(dims + 8, 31), format!("tensor {name}: has shape [31, 32], expected [32, 32]"));
     let renamed = refusal(|bytes| bytes[dims - 5] = b'x');
     assert!(renamed.ends_with("is absent from the file"), "{renamed}");
-    let q4 = refusal(|bytes| bytes[entry("blk.0.ffn_down.weight") + 4 + 16] = 2);
-    assert_eq!(q4, "quantisation Q4_0 of tensor blk.0.ffn_down.weight is not supported yet");
+    let q4 = refusal(|bytes| bytes[entry("blk.0.ffn_down.weight") + 4 + 16] = 3);
+    assert_eq!(q4, "quantisation Q4_1 of tensor blk.0.ffn_down.weight is not supported yet");
 }
 
 fn refused_metadata(key: &str, value: Value) -> String {
@@ -184,11 +195,16 @@ fn senseless_hyper_parameters_are_refused_by_name() {
     refused("llama.block_count", u32::MAX, "is 4294967295");
     refused("llama.attention.head_count", 6, "does not divide");
     refused("llama.attention.head_count_kv", 3, "does not divide");
-    refused("llama.rope.dimension_count", 4, "other than the head length 8");
-    refused("llama.expert_count", 8, "is not supported yet");
+    refused("llama.rope.dimension_count", 9, "is 9, but must be from 1 to 8");
+    refused("llama.rope.dimension_count", 3, "is 3, an odd number");
+    refused("llama.attention.value_length", 4, "other than that of keys, 8");
+    refused("llama.expert_shared_count", 1, "is not supported yet");
+    let experts = refused_metadata("llama.expert_count", Value::U32(8));
+    assert_eq!(experts, "metadata llama.expert_used_count: is absent");
     assert_eq!(
-        refused_metadata("general.architecture", Value::String("qwen3".into())),
-        "architecture qwen3 is not supported yet: this version runs llama models"
+        refused_metadata("general.architecture", Value::String("mamba".into())),
+        "architecture mamba is not supported yet: this version runs llama, qwen2, qwen3, qwen3moe, gemma, gemma2, gemma3, \
+         phi3, bert, vit"
     );
     let key = "llama.rope.scaling.type";
     assert!(refused_metadata(key, Value::String("yarn".into())).contains("is yarn, which is not supported yet"));

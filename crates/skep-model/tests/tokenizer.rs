@@ -40,7 +40,8 @@ fn ids_equal_those_of_hugging_face() {
         let tokenizer = tokenizer(&path);
         assert_eq!(tokenizer.encode(&text, false, true).unwrap(), expected, "{model}: {text:?}");
         let with_bos = tokenizer.encode(&text, true, true).unwrap();
-        assert_eq!((with_bos[0], &with_bos[1..]), (1, &expected[..]));
+        // A text that has the mark already, as chat templates write it, gets no second one.
+        assert_eq!((with_bos[0], &with_bos[1..]), (1, expected.strip_prefix(&[1]).unwrap_or(&expected)));
         if !text.contains("<s>") && !text.is_empty() {
             let mut decoder = tokenizer.decoder();
             let mut streamed: String = expected.iter().map(|id| decoder.push(*id)).collect();
@@ -81,6 +82,8 @@ fn prompts_cannot_spell_control_tokens() {
     let tokenizer = Tokenizer::from_metadata(&spm(&pieces)).unwrap();
     assert_eq!(tokenizer.encode("<s>", true, false).unwrap(), [1, 4, 8, 7]);
     assert_eq!(tokenizer.encode("<s>", false, true).unwrap(), [1]);
+    assert_eq!(tokenizer.encode("<s>s", true, true).unwrap(), [1, 4, 6]);
+    assert_eq!(tokenizer.encode("<s><s>s", false, true).unwrap(), [1, 1, 4, 6]);
     // The longest match wins, user-defined tokens match without being asked for, and the space comes again after them.
     assert_eq!(tokenizer.encode("s<<<s", false, false).unwrap(), [4, 6, 9, 4, 6]);
     // No byte tokens: an unknown character is the unknown token.
@@ -111,7 +114,7 @@ fn inconsistent_vocabularies_are_refused_by_name() {
         set("tokenizer.ggml.token_type", Value::Array(Array::I32(vec![9, 1, 1]))),
         "metadata tokenizer.ggml.token_type: holds the unknown type 9"
     );
-    assert_eq!(set("tokenizer.ggml.model", Value::String("bert".into())), "tokenizer bert is not supported yet");
+    assert_eq!(set("tokenizer.ggml.model", Value::String("t5".into())), "tokenizer t5 is not supported yet");
     assert_eq!(
         set("tokenizer.ggml.tokens", Value::Array(Array::String(vec![]))),
         "metadata tokenizer.ggml.tokens: is empty"

@@ -1,8 +1,8 @@
 //! Drives one request: carries out the effects of its [`Session`] and brings back what happens.
 
-use crate::generate::{Event, FinishReason, GenerateError, HopTiming, Recovery, Summary};
+use crate::generate::{FinishReason, GenerateError, HopTiming, Recovery, Summary};
 use crate::links::Links;
-use crate::text::AnswerText;
+use crate::sink::Sink;
 use skep_session::{Effect, Finish, Input, RecoveryReport, Report, Rung, Session, SessionError};
 use skep_types::NodeId;
 use skep_types::wire::{Control, ControlReply, Frame, Peer, SessionId, StreamHello};
@@ -43,9 +43,7 @@ pub(crate) struct Driver {
     pub(crate) inputs_in: mpsc::Sender<Input>,
     pub(crate) links: Links,
     pub(crate) returns: Returns,
-    pub(crate) text: AnswerText,
-    /// Holds an event for every token that the request may draw, so that a slow reader never delays the protocol.
-    pub(crate) events: mpsc::Sender<Result<Event, GenerateError>>,
+    pub(crate) sink: Sink,
     /// Resolves when nobody reads any more.
     pub(crate) cancelled: oneshot::Receiver<()>,
     /// Least time between two tokens, if the reader asked for a pace.
@@ -90,16 +88,9 @@ impl Driver {
         }
         self.returns.remove(&progress.sessions);
         let report = progress.report.filter(|report| report.finish != Finish::Cancelled)?;
-        if !progress.stopped {
-            let rest = self.text.finish();
-            if !rest.is_empty() {
-                let token_index = report.completion_tokens.saturating_sub(1);
-                let _ = self.events.try_send(Ok(Event::Text { text: rest, token_index }));
-            }
-        }
         let mut summary = summary(&report, self.prompt_tokens);
         summary.total_ms = millis(self.started.elapsed());
-        let _ = self.events.try_send(Ok(Event::Done(Box::new(summary.clone()))));
+        self.sink.done(&summary, progress.stopped);
         Some((report, summary))
     }
 
@@ -133,8 +124,9 @@ impl Driver {
             match effect {
                 Effect::Control { to, message } => self.send_control(&to, message, progress),
                 Effect::Send { to, session, epoch, frame } => self.send_frame(&to, session, epoch, frame, progress),
-                Effect::Token { index, id } if !stop => stop = self.show(index, id),
+                Effect::Token { index, id } if !stop => stop = self.sink.token(index, id),
                 Effect::Token { .. } => {}
+                Effect::Vector(values) => self.sink.vector(values),
                 Effect::Recovered(report) => {
                     let stall_ms = report.stall.as_millis() as u64;
                     tracing::info!(at_token = report.at_token, stall_ms, "the answer goes on over another route");
@@ -146,7 +138,7 @@ impl Driver {
                 }
                 Effect::Failed(error) => {
                     progress.over = true;
-                    let _ = self.events.try_send(Err(refusal(error)));
+                    self.sink.fail(refusal(error));
                 }
             }
         }
@@ -156,13 +148,6 @@ impl Driver {
             self.carry_out(effects, progress);
         }
         progress.stopped |= stop;
-    }
-
-    /// Shows the text of a token. Returns whether a stop text ends the answer.
-    fn show(&mut self, index: u32, id: u32) -> bool {
-        let (text, stop) = self.text.push(id);
-        let _ = self.events.try_send(Ok(Event::Text { text, token_index: index }));
-        stop
     }
 
     fn send_control(&mut self, to: &Peer, message: Control, progress: &mut Progress) {

@@ -6,11 +6,12 @@ use crate::generate::{
 };
 use crate::links::Links;
 use crate::members::Members;
+use crate::sink::Sink;
 use crate::text::AnswerText;
-use skep_model::{ChatTemplate, Message, ModelConfig, Tokenizer};
+use skep_model::{ChatTemplate, Message, ModelConfig, Purpose, Tokenizer};
 use skep_net::Net;
 use skep_plan::Offer;
-use skep_session::{Effect, Input, Limits, Session, SessionConfig};
+use skep_session::{Effect, Generate, Input, Limits, Session, SessionConfig, Task};
 use skep_types::wire::{Join, Peer, SessionId};
 use skep_types::{ModelId, NodeId};
 use std::collections::HashMap;
@@ -27,8 +28,10 @@ pub struct ModelFront {
     pub bytes: u64,
     /// Shapes and limits.
     pub config: ModelConfig,
-    /// Text to tokens and back.
-    pub tokenizer: Tokenizer,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Text to tokens and back; a model of images has none.
+    pub tokenizer: Option<Tokenizer>,
     /// How a chat becomes a text, if the model knows chats.
     pub template: Option<ChatTemplate>,
 }
@@ -69,16 +72,16 @@ pub type Unplug = Arc<dyn Fn(NodeId) -> bool + Send + Sync>;
 /// A gateway. Cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    model: ModelFront,
-    net: Net,
-    links: Links,
-    limits: GatewayLimits,
-    returns: Returns,
-    active: Arc<Semaphore>,
+pub(crate) struct Inner {
+    pub(crate) model: ModelFront,
+    pub(crate) net: Net,
+    pub(crate) links: Links,
+    pub(crate) limits: GatewayLimits,
+    pub(crate) returns: Returns,
+    pub(crate) active: Arc<Semaphore>,
     state: Mutex<State>,
     unplug: Mutex<Option<Unplug>>,
 }
@@ -107,7 +110,7 @@ impl Gateway {
     /// The models that can be asked.
     pub fn models(&self) -> Vec<ModelCard> {
         let offers = self.state().members.offers();
-        let ModelFront { id, bytes, config, .. } = &self.inner.model;
+        let ModelFront { id, bytes, config, purpose, .. } = &self.inner.model;
         vec![ModelCard {
             id: *id,
             name: config.name.clone(),
@@ -115,6 +118,8 @@ impl Gateway {
             context: config.context as u32,
             vocab: config.vocab as u32,
             bytes: *bytes,
+            task: purpose.into(),
+            dimensions: purpose.vector_width().map(|width| width as u32),
             available: missing_block(&offers, config.n_blocks).is_none(),
         }]
     }
@@ -154,13 +159,11 @@ impl Gateway {
         inner.model.check_asked(request.model.as_deref())?;
         let permit = inner.active.clone().try_acquire_owned();
         let permit = permit.map_err(|_| GenerateError::Busy { limit: inner.limits.active })?;
-        let prompt = inner.model.tokens(&request.prompt, inner.limits.prompt_bytes)?;
+        let tokenizer = inner.model.writer()?;
+        let prompt = inner.model.tokens(tokenizer, &request.prompt, inner.limits.prompt_bytes)?;
         let prompt_tokens = prompt.len() as u32;
         let mut session = self.session(prompt, &request)?;
-        let offers = self.state().members.offers();
-        if let Some(block) = missing_block(&offers, inner.model.config.n_blocks) {
-            return Err(GenerateError::NoRoute { block });
-        }
+        let offers = self.whole_offers()?;
         let first = session.step(Duration::ZERO, Input::Start { offers });
         let hop = |stage: &skep_plan::Stage| Hop { node: stage.peer.node, blocks: stage.blocks };
         let route = session.route().iter().map(hop).collect();
@@ -170,15 +173,27 @@ impl Gateway {
         let (events_in, events) = mpsc::channel(max_new + 4);
         let (cancel, cancelled) = oneshot::channel();
         let (inputs_in, inputs) = mpsc::channel(INPUT_QUEUE);
-        let run =
-            Run { session, inputs, inputs_in, events: events_in, cancelled, permit, started, first, prompt_tokens };
-        tokio::spawn(self.clone().run(run, request));
+        let sink = Sink::Text { text: AnswerText::new(tokenizer.decoder(), &request.stop), events: events_in };
+        let pace = request.pace.map(|rate| Duration::from_secs_f32(1.0 / rate));
+        let driver = Driver {
+            session,
+            inputs,
+            inputs_in,
+            links: inner.links.clone(),
+            returns: inner.returns.clone(),
+            sink,
+            cancelled,
+            pace,
+            prompt_tokens,
+            started,
+        };
+        tokio::spawn(self.clone().run(driver, first, Some(permit)));
         Ok(Generation { model: inner.model.id, route, prompt_tokens, events, cancel: Some(cancel) })
     }
 
     fn session(&self, prompt: Vec<u32>, request: &GenerateRequest) -> Result<Session, GenerateError> {
-        let ModelFront { id, config, tokenizer, .. } = &self.inner.model;
-        let context = config.context;
+        let ModelFront { id, config, .. } = &self.inner.model;
+        let (tokenizer, context) = (self.inner.model.writer()?, config.context);
         if prompt.len() >= context {
             return Err(GenerateError::PromptTooLong { prompt: prompt.len(), context });
         }
@@ -192,45 +207,38 @@ impl Gateway {
             vocab: config.vocab as u32,
             d_model: config.d_model as u32,
             gateway: self.inner.net.peer(),
-            prompt,
-            max_new: request.max_tokens.unwrap_or(room).min(room),
-            end_tokens: (0..config.vocab as u32).filter(|id| tokenizer.is_end_of_generation(*id)).collect(),
-            sampler: Box::new(request.sampling),
-            prefill_chunk: self.inner.limits.prefill_chunk,
+            task: Task::Generate(Generate {
+                prompt,
+                max_new: request.max_tokens.unwrap_or(room).min(room),
+                end_tokens: (0..config.vocab as u32).filter(|id| tokenizer.is_end_of_generation(*id)).collect(),
+                sampler: Box::new(request.sampling),
+                prefill_chunk: self.inner.limits.prefill_chunk,
+            }),
             id_seed: random_seed(),
             limits: self.inner.limits.session,
         };
         Session::new(config).map_err(|error| GenerateError::Failed { reason: error.to_string() })
     }
 
-    async fn run(self, run: Run, request: GenerateRequest) {
-        let Run { session, inputs, inputs_in, events, cancelled, permit, started, first, prompt_tokens } = run;
+    /// Carries a request to its end, whose session wants `first` done first. A permit that is given is held as long.
+    pub(crate) async fn run(self, driver: Driver, first: Vec<Effect>, permit: Option<OwnedSemaphorePermit>) {
         let key = {
             let mut state = self.state();
             state.next_driver += 1;
             let key = state.next_driver;
-            state.drivers.insert(key, inputs_in.clone());
+            state.drivers.insert(key, driver.inputs_in.clone());
             key
         };
-        let driver = Driver {
-            session,
-            inputs,
-            inputs_in,
-            links: self.inner.links.clone(),
-            returns: self.inner.returns.clone(),
-            text: AnswerText::new(self.inner.model.tokenizer.decoder(), &request.stop),
-            events,
-            cancelled,
-            pace: request.pace.map(|rate| Duration::from_secs_f32(1.0 / rate)),
-            prompt_tokens,
-            started,
-        };
+        let is_text = matches!(driver.sink, Sink::Text { .. });
         let finished = driver.run(first).await;
         let mut state = self.state();
         state.drivers.remove(&key);
         if let Some((report, summary)) = finished {
             state.members.count(&report.hops);
-            state.last_answer = Some(summary);
+            // A vector has neither tokens nor laps, so it leaves the last text where people look.
+            if is_text {
+                state.last_answer = Some(summary);
+            }
         }
         drop(permit);
     }
@@ -280,27 +288,22 @@ impl Gateway {
         self.state().members.find(node).map(|(peer, pid)| (peer.clone(), pid))
     }
 
+    /// What the living offer, if that is every block.
+    pub(crate) fn whole_offers(&self) -> Result<Vec<Offer>, GenerateError> {
+        let offers = self.state().members.offers();
+        match missing_block(&offers, self.inner.model.config.n_blocks) {
+            Some(block) => Err(GenerateError::NoRoute { block }),
+            None => Ok(offers),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One request on its way from [`Gateway::generate`] to its task.
-struct Run {
-    session: Session,
-    inputs: mpsc::Receiver<Input>,
-    inputs_in: mpsc::Sender<Input>,
-    events: mpsc::Sender<Result<crate::generate::Event, GenerateError>>,
-    cancelled: oneshot::Receiver<()>,
-    permit: OwnedSemaphorePermit,
-    started: Instant,
-    /// What the session wants done first.
-    first: Vec<Effect>,
-    prompt_tokens: u32,
-}
-
 impl ModelFront {
-    fn check_asked(&self, asked: Option<&str>) -> Result<(), GenerateError> {
+    pub(crate) fn check_asked(&self, asked: Option<&str>) -> Result<(), GenerateError> {
         match asked {
             Some(asked) if asked != self.config.name && asked != self.id.to_string() => {
                 Err(GenerateError::UnknownModel { asked: asked.to_owned() })
@@ -309,14 +312,27 @@ impl ModelFront {
         }
     }
 
-    fn tokens(&self, prompt: &Prompt, max_bytes: usize) -> Result<Vec<u32>, GenerateError> {
+    /// The tokenizer of a model that writes text.
+    fn writer(&self) -> Result<&Tokenizer, GenerateError> {
+        match (&self.purpose, &self.tokenizer) {
+            (Purpose::Generate, Some(tokenizer)) => Ok(tokenizer),
+            _ => Err(self.cannot("write text")),
+        }
+    }
+
+    /// The refusal of a request for something that this model does not do.
+    pub(crate) fn cannot(&self, what: &'static str) -> GenerateError {
+        GenerateError::WrongModel { name: self.config.name.clone(), does: (&self.purpose).into(), what }
+    }
+
+    fn tokens(&self, tokenizer: &Tokenizer, prompt: &Prompt, max_bytes: usize) -> Result<Vec<u32>, GenerateError> {
         let context = self.config.context;
         let text_tokens = |text: &str, special: bool| {
             if text.len() > max_bytes {
                 // Even one token per 64 bytes would not fit; the exact count is not worth the work.
                 return Err(GenerateError::PromptTooLong { prompt: text.len() / 64, context });
             }
-            self.tokenizer.encode(text, true, special).map_err(|error| bad_prompt(error.to_string()))
+            tokenizer.encode(text, true, special).map_err(|error| bad_prompt(error.to_string()))
         };
         let tokens = match prompt {
             Prompt::Text(text) => text_tokens(text, false)?,
@@ -359,6 +375,6 @@ fn missing_block(offers: &[Offer], n_blocks: u32) -> Option<u32> {
 }
 
 /// Session ids must not be guessable: the seed comes from the system.
-fn random_seed() -> [u8; 32] {
+pub(crate) fn random_seed() -> [u8; 32] {
     skep_net::random_bytes()
 }

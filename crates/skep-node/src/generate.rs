@@ -1,8 +1,9 @@
 //! What a request for text is, and what comes back: the types between a gateway and whoever asks it (the API, the command line).
 
 use serde::Serialize;
-use skep_model::SamplingParams;
+use skep_model::{Purpose, SamplingParams};
 use skep_types::{BlockRange, ModelId, NodeId};
+use std::fmt;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -157,6 +158,16 @@ pub enum GenerateError {
         /// Tokens that the context holds.
         context: usize,
     },
+    /// The model does something else.
+    #[error("the model `{name}` does not {what}: it {does}")]
+    WrongModel {
+        /// The model's name.
+        name: String,
+        /// What it does.
+        does: Task,
+        /// What was asked of it.
+        what: &'static str,
+    },
     /// An option has a value that means nothing.
     #[error("`{option}` {reason}")]
     BadOption {
@@ -185,6 +196,39 @@ pub enum GenerateError {
     },
 }
 
+/// What a model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// It continues texts.
+    Generate,
+    /// It turns texts into vectors.
+    Embed,
+    /// It scores the classes of pictures.
+    Classify,
+}
+
+impl From<&Purpose> for Task {
+    fn from(purpose: &Purpose) -> Self {
+        match purpose {
+            Purpose::Generate => Self::Generate,
+            Purpose::Embed { .. } => Self::Embed,
+            Purpose::Classify(_) => Self::Classify,
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    /// The end of a sentence about a model: "it writes text".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Generate => "writes text",
+            Self::Embed => "makes embeddings",
+            Self::Classify => "classifies images",
+        })
+    }
+}
+
 /// A model that the gateway can answer with.
 #[derive(Debug, Clone, Serialize)]
 pub struct ModelCard {
@@ -200,6 +244,10 @@ pub struct ModelCard {
     pub vocab: u32,
     /// Bytes of the file.
     pub bytes: u64,
+    /// What it does.
+    pub task: Task,
+    /// Values of the vectors that it makes, if it makes any.
+    pub dimensions: Option<u32>,
     /// Whether every block is held by some live node now.
     pub available: bool,
 }

@@ -8,19 +8,22 @@
 //! `skep up` alone is a node with both roles and every block: a complete private network.
 
 mod driver;
+mod encode;
 mod gateway;
 mod generate;
 mod links;
 mod members;
 mod node;
+mod sink;
 mod stage_host;
 mod stop;
 mod text;
 
+pub use encode::{EncodeInput, EncodeRequest, Encodings, MAX_INPUTS, probabilities};
 pub use gateway::{Gateway, GatewayLimits, ModelFront, Unplug, UnplugError};
 pub use generate::{
     ChatMessage, Event, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming, ModelCard,
-    NetworkView, NodeView, Prompt, Recovery, Summary,
+    NetworkView, NodeView, Prompt, Recovery, Summary, Task,
 };
 pub use node::{Node, NodeConfig, NodeError};
 pub use stage_host::StageLimits;

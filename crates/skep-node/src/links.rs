@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 const CONTROL_QUEUE: usize = 64;
 /// Frames that may wait on one link: a whole prompt in small chunks fits; more means that the next hop stands still.
 const FRAME_QUEUE: usize = 4096;
+/// Frames that may wait for this node to take them; the others wait at the sender, held back by the transport.
+const ARRIVED_QUEUE: usize = 4;
 
 /// Somebody opened a stream to this node.
 pub(crate) enum Arrival {
@@ -94,7 +96,7 @@ impl Links {
 
     /// Gives frames to this node's own dispatcher. Returns whether all of them were taken.
     async fn hand_over(&self, from: NodeId, hello: StreamHello, frames: &mut mpsc::Receiver<Frame>) -> bool {
-        let (copy_in, copy) = mpsc::channel(FRAME_QUEUE);
+        let (copy_in, copy) = mpsc::channel(ARRIVED_QUEUE);
         if self.own.send(Arrival::Data { from, hello, frames: copy }).await.is_err() {
             return false;
         }
@@ -166,7 +168,7 @@ pub(crate) fn arrived_control(mut requests: ControlRequests, mut replies: Contro
 
 /// Turns a data stream that came over the transport into an [`Arrival`].
 pub(crate) fn arrived_data(from: NodeId, hello: StreamHello, mut frames: FrameReceiver) -> Arrival {
-    let (frames_in, frames_out) = mpsc::channel(FRAME_QUEUE);
+    let (frames_in, frames_out) = mpsc::channel(ARRIVED_QUEUE);
     tokio::spawn(async move {
         loop {
             let item = match frames.recv().await {

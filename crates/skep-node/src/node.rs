@@ -3,7 +3,7 @@
 use crate::gateway::{Gateway, GatewayLimits, ModelFront};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
 use crate::stage_host::{StageHost, StageLimits};
-use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Span, Tokenizer};
+use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, Tokenizer};
 use skep_net::{Net, NetConfig, NetError, NetEvent, NetLimits};
 use skep_session::Input;
 use skep_types::wire::{Frame, Join, JoinReply, Payload, Peer, StreamHello};
@@ -99,7 +99,7 @@ impl Node {
         let (net, events) = Net::bind(NetConfig { secret: config.secret, bind: config.bind, limits }).await?;
         let (own, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
         let links = Links::new(net.clone(), own.clone());
-        let resident_bytes = loaded.span.as_ref().map_or(0, |span| span.resident_bytes());
+        let resident_bytes = loaded.span.as_ref().map_or(0, |span| span.weight_bytes());
         let model = loaded.front.id;
         let stages = match loaded.span {
             Some(span) => Some(
@@ -175,11 +175,13 @@ impl Loaded {
         let file = Gguf::open(&config.model)?;
         let shape = ModelConfig::from_gguf(&file)?;
         let span = config.blocks.map(|blocks| Span::load(&file, blocks)).transpose()?;
+        let purpose = Purpose::of(&shape);
         let front = ModelFront {
             id: skep_model::model_id(&config.model)?,
             bytes: file.file_bytes(),
             config: shape,
-            tokenizer: Tokenizer::from_gguf(&file)?,
+            tokenizer: if purpose.d_patch() == 0 { Some(Tokenizer::from_gguf(&file)?) } else { None },
+            purpose,
             template: ChatTemplate::from_gguf(&file)?,
         };
         Ok(Self { front, span })
@@ -244,12 +246,12 @@ async fn take_arrivals(mut arrivals: mpsc::Receiver<Arrival>, roles: Roles) {
     }
 }
 
-/// The first frame tells whether a stream feeds a stage of this node or brings candidates to its gateway; one node may be both
+/// The first frame tells whether a stream feeds a stage of this node or brings outputs to its gateway; one node may be both
 /// ends of the same session.
 async fn take_data(from: NodeId, hello: StreamHello, mut frames: mpsc::Receiver<Result<Frame, String>>, roles: Roles) {
     let Some(first) = frames.recv().await else { return };
-    let candidates = matches!(&first, Ok(Frame { payload: Payload::Candidates(_), .. }));
-    if !candidates {
+    let output = matches!(&first, Ok(Frame { payload: Payload::Candidates(_) | Payload::Vector(_), .. }));
+    if !output {
         if let Some(stages) = roles.stages {
             stages.serve_data(from, hello, first, frames).await;
         }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use skep_model::{Gguf, ModelConfig, SamplingParams};
-use skep_node::{Event, GatewayLimits, GenerateRequest, Node, NodeConfig, Prompt, StageLimits, Summary};
+use skep_node::{Event, GatewayLimits, GenerateRequest, Generation, Node, NodeConfig, Prompt, StageLimits, Summary};
 use skep_types::BlockRange;
 use skep_types::wire::Peer;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,10 @@ fn request(max_tokens: u32) -> GenerateRequest {
 
 /// The text of an answer and how it came about.
 async fn answer(node: &Node, request: GenerateRequest) -> (String, Summary) {
-    let mut generation = node.gateway().unwrap().generate(request).await.unwrap();
+    read(node.gateway().unwrap().generate(request).await.unwrap()).await
+}
+
+async fn read(mut generation: Generation) -> (String, Summary) {
     let mut text = String::new();
     let mut next_index = 0;
     loop {
@@ -102,6 +105,42 @@ async fn every_split_and_every_prefill_chunk_gives_the_same_200_tokens() {
             assert_eq!(summary.hops.len(), split.len().min(6), "each block must run where it lies");
             close(nodes).await;
         }
+    }
+}
+
+/// Eight requests that have little in common: prompts of 2 to 300 tokens, greedy and drawn.
+fn different_requests() -> Vec<GenerateRequest> {
+    let prompt =
+        |i: u32| (0..[2, 300, 17, 33, 64, 150, 5, 100][i as usize]).map(move |at| 400 + (at * 37 + i * 911) % 3000);
+    let different = |i: u32| GenerateRequest {
+        prompt: Prompt::Tokens(prompt(i).collect()),
+        sampling: SamplingParams { temperature: i as f32 / 5.0, seed: u64::from(i), ..SamplingParams::default() },
+        ..request(60)
+    };
+    (0..8).map(different).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_answers_at_once_are_the_answers_that_each_gets_alone() {
+    let Some(model) = stories3m() else { return };
+    let whole = Node::start(config(&model, Some(BlockRange::new(0, 6).unwrap()), Some(0), None)).await.unwrap();
+    let mut expected = Vec::new();
+    for request in different_requests() {
+        expected.push(answer(&whole, request).await.0);
+    }
+    whole.close().await;
+    for chunk in [64, 0, 7] {
+        let nodes = network(&model, &[(0, 2), (2, 4), (4, 6)], chunk).await;
+        let mut answers = tokio::task::JoinSet::new();
+        for (i, request) in different_requests().into_iter().enumerate() {
+            let gateway = nodes[0].gateway().unwrap().clone();
+            answers.spawn(async move { (i, read(gateway.generate(request).await.unwrap()).await.0) });
+        }
+        while let Some(answer) = answers.join_next().await {
+            let (i, text) = answer.unwrap();
+            assert_eq!(text, expected[i], "request {i}, prefill chunk {chunk}");
+        }
+        close(nodes).await;
     }
 }
 

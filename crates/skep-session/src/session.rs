@@ -24,7 +24,9 @@
 //!    offers still list them, those with the fewest offences first, and only after a pause that doubles with every offence: a false
 //!    alarm must not fail a request, and a dead machine must not be asked in a tight loop.
 //! 7. **Nobody holds a block.** The session waits for new offers, at most [`Limits::route_wait`].
-//! 8. **Every end closes** every stage that was ever opened and not yet closed: the end of the answer, a cancel, a stop, a failure.
+//! 8. **A vector** is a session of one step and no token: the whole input is sent in one frame, and what comes back is the output. Each
+//!    stage keeps the rows that it put out, so the ladder is the same, and the same bits come out of whatever chain ends it.
+//! 9. **Every end closes** every stage that was ever opened and not yet closed: the end of the answer, a cancel, a stop, a failure.
 //!
 //! # The shell
 //! The machine around a session carries out effects in order, keeps control messages to one node in order, keeps the frames of one hop in
@@ -32,6 +34,7 @@
 //! whenever the list of living members changes. Only the newest [`Effect::WakeAt`] counts; a [`Input::Wake`] too many does no harm.
 
 mod candidates;
+mod config;
 mod drive;
 mod plan;
 mod recover;
@@ -90,6 +93,26 @@ pub struct SessionConfig {
     pub d_model: u32,
     /// The machine that runs the session; the last stage sends to it.
     pub gateway: Peer,
+    /// What is asked of the chain.
+    pub task: Task,
+    /// Secret random bytes from which session ids are derived.
+    pub id_seed: [u8; 32],
+    /// Deadlines and bounds.
+    pub limits: Limits,
+}
+
+/// What is asked of a chain.
+#[derive(Debug)]
+pub enum Task {
+    /// Tokens that continue a text.
+    Generate(Generate),
+    /// A vector for a whole text or image.
+    Encode(Encode),
+}
+
+/// A text to be continued.
+#[derive(Debug)]
+pub struct Generate {
     /// The tokens to continue, at least one.
     pub prompt: Vec<u32>,
     /// Most tokens to draw, at least one. Prompt and drawn tokens must fit the model's context; the caller sees to that.
@@ -100,10 +123,29 @@ pub struct SessionConfig {
     pub sampler: Box<dyn Sampler>,
     /// Most rows per prefill frame; 0 means as many as a frame can carry.
     pub prefill_chunk: u32,
-    /// Secret random bytes from which session ids are derived.
-    pub id_seed: [u8; 32],
-    /// Deadlines and bounds.
-    pub limits: Limits,
+}
+
+/// A text or image that becomes a vector.
+#[derive(Debug)]
+pub struct Encode {
+    /// What is read, all of it in one frame. It must fit the model's context; the caller sees to that.
+    pub source: Source,
+    /// Values of the vector.
+    pub width: u32,
+}
+
+/// What an encoder reads.
+#[derive(Debug)]
+pub enum Source {
+    /// Tokens, at least one.
+    Tokens(Vec<u32>),
+    /// An image's patches, row-major, one row for each position.
+    Patches {
+        /// Positions, at least one.
+        rows: u32,
+        /// `rows` × the values of a patch.
+        values: Vec<f32>,
+    },
 }
 
 /// What happens to a session.
@@ -173,6 +215,8 @@ pub enum Effect {
         /// The token.
         id: u32,
     },
+    /// The vector that was asked for.
+    Vector(Vec<f32>),
     /// The answer goes on after a change of route.
     Recovered(RecoveryReport),
     /// The answer is complete; nothing follows.
@@ -236,8 +280,10 @@ enum Phase {
 pub struct Session {
     config: SessionConfig,
     phase: Phase,
-    /// Prompt and drawn tokens.
+    /// Prompt and drawn tokens; none while an image is read.
     tokens: Vec<u32>,
+    /// Rows before the first draw.
+    input_rows: u32,
     /// The living members, as last told.
     offers: Vec<Offer>,
     /// Offences so far.
@@ -259,7 +305,7 @@ pub struct Session {
     step_from: u32,
     /// Candidates of the current epoch from this position on settle all stages.
     settles_at: u32,
-    /// Candidates that a draw needs, at most the vocabulary.
+    /// Candidates that a draw needs, at most the vocabulary; 0 where none is drawn.
     needed: u32,
     ledger: report::Ledger,
 }
@@ -270,28 +316,15 @@ impl Session {
     /// # Errors
     /// [`SessionError::Config`] or [`SessionError::PromptToken`].
     pub fn new(config: SessionConfig) -> Result<Self, SessionError> {
-        for (bad, why) in [
-            (config.prompt.is_empty(), "the prompt has no tokens"),
-            (config.max_new == 0, "no token may be drawn"),
-            (config.n_blocks == 0, "the model has no blocks"),
-            (config.vocab == 0, "the vocabulary is empty"),
-            (config.d_model == 0, "hidden rows have no values"),
-        ] {
-            if bad {
-                return Err(SessionError::Config(why));
-            }
-        }
-        let positions = u32::try_from(config.prompt.len()).ok().and_then(|len| len.checked_add(config.max_new));
-        if positions.is_none() {
-            return Err(SessionError::Config("prompt and answer have more positions than 32 bits can count"));
-        }
-        if let Some(&id) = config.prompt.iter().find(|id| **id >= config.vocab) {
-            return Err(SessionError::PromptToken { id, vocab: config.vocab });
-        }
-        let needed = config.sampler.candidates_needed(config.vocab).clamp(1, config.vocab);
+        let (tokens, input_rows) = config.check()?;
+        let needed = match &config.task {
+            Task::Generate(task) => task.sampler.candidates_needed(config.vocab).clamp(1, config.vocab),
+            Task::Encode(_) => 0,
+        };
         Ok(Self {
             phase: Phase::New,
-            tokens: config.prompt.clone(),
+            tokens,
+            input_rows,
             offers: Vec::new(),
             suspects: BTreeMap::new(),
             attempt: 0,

@@ -6,7 +6,8 @@
 //! whatever comes twice is answered from the retention and nothing has to be agreed on.
 //!
 //! 1. A frame of an older epoch than the stage's is ignored. A newer one raises the stage's epoch. Outputs carry the stage's epoch.
-//! 2. A frame carries tokens if `a` = 0, else rows of the model's width. Anything else, positions past the end of the cache, and
+//! 2. A frame carries what the model reads if `a` = 0 (tokens, or rows of an image's patches), else rows of the model's width. In a
+//!    session for a vector it carries all positions at once. Anything else, positions past the end of the cache, and
 //!    hop reports that leave no room for one more are [`Fault::BadFrame`]. A frame that begins past `len` is [`Fault::Gap`]. A
 //!    failure of the arithmetic, an unknown token id among them, is [`Fault::Compute`].
 //! 3. A refused frame changes nothing: the stage goes on with the next one. A fault is a report to the gateway, not an end. (If only
@@ -15,19 +16,27 @@
 //! 5. Outputs of positions below the frame's `forward_from` are not sent on. The others go to the next hop with the same
 //!    `forward_from`, with the frame's hop reports, to which the machine adds its own, and with `wants_candidates` on the last.
 //! 6. The last stage (`b` = number of blocks) sends no rows. If `wants_candidates` is set it sends the candidates after the frame's
-//!    last row to the gateway, also when that row is one it has already run.
+//!    last row to the gateway, also when that row is one it has already run; in a session for a vector, the vector of all rows.
 //! 7. A redirect of an older epoch is ignored. Any other sets the epoch and the next hop and sends the retained outputs from
 //!    `replay_from` on, without hop reports, `wants_candidates` on the last if the newest accepted frame had it. The last stage has none to send.
-//! 8. An `Open` for a session that the node already serves replaces its stage by an empty one. A `Close`, or the end of the control
-//!    stream, frees the stage.
+//! 8. An `Open` for a session that the node already serves replaces its stage by an empty one, and frames that wait for the old one
+//!    are dropped. A `Close`, or the end of the control stream, frees the stage.
+//! 9. A machine may cut a frame in two at any row ([`Frame::cut`]) and take the parts one after the other, each as a frame of its own,
+//!    with anything between them: rows of many sessions can then share the machine evenly. Not so in a session for a vector.
+//!
+//! # In three steps
+//! [`Stage::on_frame`] is [`Stage::begin`], which checks a frame and says which of its rows are new, [`Stage::keep`], which takes the
+//! rows that came of them, and [`Stage::finish`], which takes the output, if [`Stage::wants_output`], and gives the frames to send.
+//! A machine that runs rows of many sessions together calls the three itself; between them it changes nothing else of that stage.
 
 use skep_types::{
     BlockRange, NodeId,
     wire::{
-        FRAME_HEADER_BYTES, Fault, Frame, HopReport, MAX_FRAME_BYTES, MAX_HOPS, MAX_REASON_BYTES, Payload, Peer,
-        SessionId,
+        FRAME_HEADER_BYTES, Fault, Frame, HopReport, MAX_FRAME_BYTES, MAX_HOPS, Output, Payload, Peer, SessionId,
+        cut_reason,
     },
 };
+use std::collections::TryReserveError;
 
 /// The arithmetic of a span of blocks, with the KV cache of one session.
 pub trait Compute {
@@ -36,6 +45,12 @@ pub trait Compute {
     /// # Errors
     /// One sentence, for instance about an id outside the vocabulary.
     fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>, String>;
+
+    /// What enters block 0 for these patches of an image, row-major both; every position of the input at once.
+    ///
+    /// # Errors
+    /// One sentence.
+    fn embed_patches(&mut self, patches: &[f32]) -> Result<Vec<f32>, String>;
 
     /// Runs the blocks over rows at the positions that follow those of the calls before, in place, and appends to the KV cache.
     ///
@@ -48,6 +63,12 @@ pub trait Compute {
     /// # Errors
     /// One sentence.
     fn candidates(&mut self, row: &[f32], n: usize) -> Result<Vec<(u32, f32)>, String>;
+
+    /// What the model says of its whole input, from all output rows of the last block.
+    ///
+    /// # Errors
+    /// One sentence.
+    fn vector(&mut self, rows: &[f32]) -> Result<Vec<f32>, String>;
 }
 
 /// What a stage is opened with.
@@ -63,8 +84,10 @@ pub struct StageConfig {
     pub n_blocks: u32,
     /// Values per row.
     pub d_model: u32,
-    /// How many candidates the gateway wants; 0 means all.
-    pub candidates: u32,
+    /// Values per patch of an image model's input; 0 if the model reads tokens.
+    pub d_patch: u32,
+    /// What the gateway wants.
+    pub output: Output,
     /// Positions that the KV cache holds.
     pub max_positions: u32,
     /// Where outputs go.
@@ -90,6 +113,34 @@ pub struct Stage {
     retained: Vec<f32>,
     /// Whether the newest accepted frame wanted candidates.
     wanted: bool,
+}
+
+/// A frame that a stage has accepted and not yet answered.
+#[derive(Debug)]
+pub struct Begun {
+    /// The frame; its payload is only what is new, until it is taken.
+    frame: Frame,
+    /// Position of the first new row, or the frame's end when all are known.
+    first: u32,
+    end: u32,
+}
+
+impl Begun {
+    /// Position of the first row that is to be run.
+    pub fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// How many rows are to be run.
+    pub fn new_rows(&self) -> u32 {
+        self.end - self.first
+    }
+
+    /// What is to be run: what the model reads at block 0, else rows. `None` when all rows are known.
+    pub fn take_new(&mut self) -> Option<Payload> {
+        let payload = std::mem::replace(&mut self.frame.payload, Payload::Tokens(Vec::new()));
+        (self.new_rows() > 0).then_some(payload)
+    }
 }
 
 /// How a run of retained rows is to be sent.
@@ -138,26 +189,116 @@ impl Stage {
         self.retained.is_empty()
     }
 
+    /// Takes memory for the output rows of all positions, so that none is missing later.
+    ///
+    /// # Errors
+    /// When there is not enough.
+    pub fn reserve(&mut self) -> Result<(), TryReserveError> {
+        let values = (self.config.max_positions as usize).saturating_mul(self.width());
+        self.retained.try_reserve_exact(values.saturating_sub(self.retained.len()))
+    }
+
+    /// Output rows of positions `from..to`, row-major; empty when they are not all kept.
+    pub fn kept(&self, from: u32, to: u32) -> &[f32] {
+        self.retained.get(from as usize * self.width()..to as usize * self.width()).unwrap_or_default()
+    }
+
+    /// What the gateway wants.
+    pub fn output(&self) -> Output {
+        self.config.output
+    }
+
     /// Takes a frame that `from` sent.
     ///
     /// # Errors
     /// The fault to report to the gateway; the stage is then as it was before.
     pub fn on_frame(&mut self, from: NodeId, frame: Frame, compute: &mut dyn Compute) -> Result<Vec<Outgoing>, Fault> {
+        let Some(mut begun) = self.begin(from, frame)? else { return Ok(Vec::new()) };
+        if let Some(input) = begun.take_new() {
+            let mut rows = match input {
+                Payload::Tokens(tokens) => compute.embed(&tokens).map_err(failed)?,
+                Payload::Rows(patches) if self.config.blocks.start() == 0 => {
+                    compute.embed_patches(&patches).map_err(failed)?
+                }
+                Payload::Rows(values) => values,
+                Payload::Candidates(_) | Payload::Vector(_) => Vec::new(),
+            };
+            if rows.len() == begun.new_rows() as usize * self.width() {
+                compute.forward(&mut rows).map_err(failed)?;
+            }
+            self.keep(&begun, &rows)?;
+        } else {
+            self.keep(&begun, &[])?;
+        }
+        let output = match (self.wants_output(&begun), self.config.output) {
+            (None, _) => None,
+            (Some(row), Output::Candidates(n)) => {
+                Some(Payload::Candidates(compute.candidates(row, n as usize).map_err(failed)?))
+            }
+            (Some(rows), Output::Vector) => Some(Payload::Vector(compute.vector(rows).map_err(failed)?)),
+        };
+        Ok(self.finish(begun, output))
+    }
+
+    /// Checks a frame that `from` sent (rules 1 and 2). `None` when it is to be ignored. Nothing changes yet.
+    ///
+    /// # Errors
+    /// The fault to report to the gateway.
+    pub fn begin(&self, from: NodeId, mut frame: Frame) -> Result<Option<Begun>, Fault> {
         if frame.epoch < self.config.epoch {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let end = self.check(from, &frame)?;
-        self.extend(&frame, compute)?;
-        let sending = Sending {
-            from: frame.pos.max(frame.forward_from),
-            to: end,
-            forward_from: frame.forward_from,
-            wants_candidates: frame.wants_candidates,
-            hops: frame.hops,
-        };
-        self.config.epoch = frame.epoch;
-        self.wanted = frame.wants_candidates;
-        if self.is_last() { self.candidates(sending, compute) } else { Ok(self.rows(sending)) }
+        let known = (self.len() - frame.pos).min(frame.rows);
+        match &mut frame.payload {
+            Payload::Tokens(tokens) => drop(tokens.drain(..known as usize)),
+            Payload::Rows(values) => drop(values.drain(..values.len() / frame.rows as usize * known as usize)),
+            Payload::Candidates(_) | Payload::Vector(_) => {}
+        }
+        Ok(Some(Begun { first: frame.pos + known, end, frame }))
+    }
+
+    /// Takes the output rows of a frame's new rows, and with them the frame's epoch.
+    ///
+    /// # Errors
+    /// [`Fault::Compute`] when these are not the rows that were to be run; nothing has changed then.
+    pub fn keep(&mut self, begun: &Begun, rows: &[f32]) -> Result<(), Fault> {
+        let expected = begun.new_rows() as usize * self.width();
+        // A frame that was wholly known when it began may end below the newest row.
+        let follows = begun.first == self.len() || (begun.new_rows() == 0 && begun.first <= self.len());
+        if rows.len() != expected || !follows {
+            return Err(failed(format!("{} values came of {expected}", rows.len())));
+        }
+        self.retained.extend_from_slice(rows);
+        self.config.epoch = self.config.epoch.max(begun.frame.epoch);
+        self.wanted = begun.frame.wants_candidates;
+        Ok(())
+    }
+
+    /// The rows that an output is wanted of, which is the last stage's work after [`Stage::keep`]: the frame's last row for
+    /// candidates, all rows for a vector.
+    pub fn wants_output(&self, begun: &Begun) -> Option<&[f32]> {
+        let wanted = self.is_last() && begun.frame.wants_candidates;
+        let from = if self.config.output == Output::Vector { 0 } else { begun.end - 1 };
+        wanted.then(|| self.kept(from, begun.end)).filter(|rows| !rows.is_empty())
+    }
+
+    /// The frames to send after [`Stage::keep`], with this output if one was wanted (rules 5 and 6).
+    pub fn finish(&self, begun: Begun, output: Option<Payload>) -> Vec<Outgoing> {
+        if self.is_last() {
+            let answer = |payload| {
+                let (epoch, pos) = (self.config.epoch, begun.end - 1);
+                self.outgoing(Frame { epoch, pos, rows: 1, wants_candidates: false, payload, ..begun.frame })
+            };
+            return output.map(answer).into_iter().collect();
+        }
+        self.rows(Sending {
+            from: begun.frame.pos.max(begun.frame.forward_from),
+            to: begun.end,
+            forward_from: begun.frame.forward_from,
+            wants_candidates: begun.frame.wants_candidates,
+            hops: begun.frame.hops,
+        })
     }
 
     /// Sends outputs to `next` from now on, and first those retained from `replay_from` on. The last stage has none to send again.
@@ -188,18 +329,24 @@ impl Stage {
         let Some(end) = frame.pos.checked_add(frame.rows).filter(|end| *end > frame.pos) else {
             return bad(format!("{} rows at position {} are not a span of positions", frame.rows, frame.pos));
         };
+        let (start, d_patch) = (self.config.blocks.start(), self.config.d_patch as usize);
         let per_row = match &frame.payload {
-            Payload::Tokens(tokens) if self.config.blocks.start() == 0 => (tokens.len(), 1),
-            Payload::Rows(values) if self.config.blocks.start() > 0 => (values.len(), self.width()),
-            Payload::Tokens(_) => return bad(format!("tokens came to block {}", self.config.blocks.start())),
+            Payload::Tokens(tokens) if start == 0 && d_patch == 0 => (tokens.len(), 1),
+            Payload::Rows(values) if start == 0 && d_patch > 0 => (values.len(), d_patch),
+            Payload::Rows(values) if start > 0 => (values.len(), self.width()),
+            Payload::Tokens(_) if start == 0 => return bad("tokens came to a model of images".to_owned()),
+            Payload::Tokens(_) => return bad(format!("tokens came to block {start}")),
             Payload::Rows(_) => return bad("hidden rows came to block 0".to_owned()),
-            Payload::Candidates(_) => return bad("candidates came to a stage".to_owned()),
+            Payload::Candidates(_) | Payload::Vector(_) => return bad("an output came to a stage".to_owned()),
         };
         if Some(per_row.0) != (frame.rows as usize).checked_mul(per_row.1) {
             return bad(format!("{} values do not make {} rows of {}", per_row.0, frame.rows, per_row.1));
         }
         if end > self.config.max_positions {
             return bad(format!("position {end} is past the {} of this session", self.config.max_positions));
+        }
+        if self.config.output == Output::Vector && (frame.pos > 0 || end < self.config.max_positions) {
+            return bad(format!("rows {}..{end} are not all {} positions", frame.pos, self.config.max_positions));
         }
         if frame.hops.len() >= MAX_HOPS {
             return bad(format!("{} hop reports leave no room for one more", frame.hops.len()));
@@ -208,28 +355,6 @@ impl Stage {
             return Err(Fault::Gap { expected: self.len(), got: frame.pos });
         }
         Ok(end)
-    }
-
-    /// Rule 4: runs the rows that are new.
-    fn extend(&mut self, frame: &Frame, compute: &mut dyn Compute) -> Result<(), Fault> {
-        let known = (self.len() - frame.pos).min(frame.rows) as usize;
-        if known == frame.rows as usize {
-            return Ok(());
-        }
-        let mut rows = match &frame.payload {
-            Payload::Tokens(tokens) => compute.embed(&tokens[known..]).map_err(failed)?,
-            Payload::Rows(values) => values[known * self.width()..].to_vec(),
-            Payload::Candidates(_) => Vec::new(),
-        };
-        let expected = (frame.rows as usize - known) * self.width();
-        if rows.len() == expected {
-            compute.forward(&mut rows).map_err(failed)?;
-        }
-        if rows.len() != expected {
-            return Err(failed(format!("{} values came of {expected}", rows.len())));
-        }
-        self.retained.append(&mut rows);
-        Ok(())
     }
 
     /// Rule 5: retained rows in frames that keep to the limit.
@@ -254,22 +379,6 @@ impl Stage {
         frames
     }
 
-    /// Rule 6.
-    fn candidates(&self, sending: Sending, compute: &mut dyn Compute) -> Result<Vec<Outgoing>, Fault> {
-        let (Some(last), true) = (sending.to.checked_sub(1), sending.wants_candidates) else { return Ok(Vec::new()) };
-        let row = &self.retained[last as usize * self.width()..][..self.width()];
-        let list = compute.candidates(row, self.config.candidates as usize).map_err(failed)?;
-        Ok(vec![self.outgoing(Frame {
-            epoch: self.config.epoch,
-            pos: last,
-            rows: 1,
-            forward_from: sending.forward_from,
-            wants_candidates: false,
-            hops: sending.hops,
-            payload: Payload::Candidates(list),
-        })])
-    }
-
     fn outgoing(&self, frame: Frame) -> Outgoing {
         Outgoing { next: self.config.next.clone(), epoch: self.config.epoch, frame }
     }
@@ -281,12 +390,6 @@ pub(crate) fn rows_per_frame(d_model: u32, hops: usize) -> u32 {
     ((room / 4) as u32 / d_model.max(1)).max(1)
 }
 
-/// A reason cut to what a control message may carry.
-fn failed(mut reason: String) -> Fault {
-    let mut end = reason.len().min(MAX_REASON_BYTES);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.truncate(end);
-    Fault::Compute { reason }
+fn failed(reason: String) -> Fault {
+    Fault::Compute { reason: cut_reason(reason) }
 }

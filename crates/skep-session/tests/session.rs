@@ -5,10 +5,12 @@ mod common;
 
 use common::{D_MODEL, VOCAB, peer};
 use skep_plan::Offer;
-use skep_session::{Effect, Finish, Input, Limits, Report, Rung, Session, SessionConfig, SessionError};
+use skep_session::{
+    Effect, Encode, Finish, Generate, Input, Limits, Report, Rung, Session, SessionConfig, SessionError, Source, Task,
+};
 use skep_types::{
     BlockRange, ModelId,
-    wire::{Control, ControlReply, Fault, Frame, HopReport, Payload, SessionId},
+    wire::{Control, ControlReply, Fault, Frame, HopReport, Output, Payload, SessionId},
 };
 use std::time::Duration;
 
@@ -27,14 +29,24 @@ fn config() -> SessionConfig {
         vocab: VOCAB,
         d_model: D_MODEL,
         gateway: peer(GATEWAY),
+        task: Task::Generate(generate()),
+        id_seed: [3; 32],
+        limits: Limits { max_recoveries: 3, ..Limits::default() },
+    }
+}
+
+fn generate() -> Generate {
+    Generate {
         prompt: vec![1, 2, 3],
         max_new: 4,
         end_tokens: vec![49],
         sampler: Box::new(skep_model::SamplingParams::greedy()),
         prefill_chunk: 2,
-        id_seed: [3; 32],
-        limits: Limits { max_recoveries: 3, ..Limits::default() },
     }
+}
+
+fn asking(task: Task) -> SessionConfig {
+    SessionConfig { task, ..config() }
 }
 
 fn offer(id: u8, start: u32, end: u32) -> Offer {
@@ -139,6 +151,10 @@ fn tokens(effects: &[Effect]) -> Vec<(u32, u32)> {
     effects.iter().filter_map(token).collect()
 }
 
+fn encoding(source: Source, width: u32) -> SessionConfig {
+    asking(Task::Encode(Encode { source, width }))
+}
+
 fn done(effects: &[Effect]) -> &Report {
     effects.iter().find_map(|effect| if let Effect::Done(report) = effect { Some(&**report) } else { None }).unwrap()
 }
@@ -146,17 +162,27 @@ fn done(effects: &[Effect]) -> &Report {
 #[test]
 fn requests_that_mean_nothing_are_refused() {
     for bad in [
-        SessionConfig { prompt: Vec::new(), ..config() },
-        SessionConfig { max_new: 0, ..config() },
-        SessionConfig { max_new: u32::MAX, ..config() },
+        asking(Task::Generate(Generate { prompt: Vec::new(), ..generate() })),
+        asking(Task::Generate(Generate { max_new: 0, ..generate() })),
+        asking(Task::Generate(Generate { max_new: u32::MAX, ..generate() })),
+        encoding(Source::Tokens(Vec::new()), 5),
+        encoding(Source::Tokens(vec![1]), 0),
+        encoding(Source::Patches { rows: 0, values: vec![1.0] }, 5),
+        encoding(Source::Patches { rows: 2, values: vec![1.0; 3] }, 5),
+        SessionConfig { d_model: 1 << 21, ..encoding(Source::Tokens(vec![1, 2]), 5) },
         SessionConfig { n_blocks: 0, ..config() },
         SessionConfig { vocab: 0, ..config() },
         SessionConfig { d_model: 0, ..config() },
     ] {
         assert!(matches!(Session::new(bad), Err(SessionError::Config(_))));
     }
-    let unknown = Session::new(SessionConfig { prompt: vec![1, VOCAB], ..config() });
-    assert_eq!(unknown.unwrap_err(), SessionError::PromptToken { id: VOCAB, vocab: VOCAB });
+    let prompt = vec![1, VOCAB];
+    for unknown in
+        [asking(Task::Generate(Generate { prompt: prompt.clone(), ..generate() })), encoding(Source::Tokens(prompt), 5)]
+    {
+        let error = Session::new(unknown).unwrap_err();
+        assert_eq!(error, SessionError::PromptToken { id: VOCAB, vocab: VOCAB });
+    }
 }
 
 #[test]
@@ -413,4 +439,38 @@ fn the_report_adds_up_what_the_stages_said() {
     let totals: Vec<_> = report.hops.iter().map(|hop| (hop.frames, hop.hold.as_micros(), hop.rtt_last)).collect();
     let micros = |n| Some(Duration::from_micros(n));
     assert_eq!(totals, [(1, 5, micros(10)), (2, 13, micros(12))]);
+}
+
+fn vector(epoch: u32, values: Vec<f32>) -> Frame {
+    Frame { payload: Payload::Vector(values), ..candidates(epoch, 2, 0) }
+}
+
+#[test]
+fn an_encoding_is_one_frame_and_one_vector() {
+    let mut script = Script::new(encoding(Source::Tokens(vec![1, 2, 3]), 2));
+    let effects = script.step(Input::Start { offers: offers() });
+    let wanted = |effect: &Effect| match effect {
+        Effect::Control { message: Control::Open { output, max_positions, .. }, .. } => Some((*output, *max_positions)),
+        _ => None,
+    };
+    assert_eq!(effects.iter().filter_map(wanted).collect::<Vec<_>>(), [(Output::Vector, 3); 2]);
+    assert_eq!(sends(&script.opened(&[1, 2], 0)), [(1, 0, 0, 3, 0, true)]);
+    let effects = script.draws(2, vector(0, vec![0.5, -1.0]));
+    assert!(effects.contains(&Effect::Vector(vec![0.5, -1.0])));
+    assert_eq!((done(&effects).finish, done(&effects).completion_tokens), (Finish::Stop, 0));
+    assert_eq!(closes(&effects).len(), 2);
+}
+
+#[test]
+fn a_last_stage_that_sends_no_vector_of_the_model_is_replaced() {
+    for bad in [vector(0, vec![1.0]), vector(0, vec![1.0, f32::NAN]), candidates(0, 2, 7)] {
+        let mut script = Script::running(encoding(Source::Tokens(vec![1, 2, 3]), 2));
+        let effects = script.draws(2, bad);
+        assert_eq!(opens(&effects), [(12, 1, 22), (22, 1, GATEWAY)]);
+        let effects = script.opened(&[12, 22], 1);
+        assert_eq!(sends(&effects), [(1, 1, 0, 3, 0, true)]);
+        let effects = script.draws(22, vector(1, vec![0.5, -1.0]));
+        assert!(effects.contains(&Effect::Vector(vec![0.5, -1.0])));
+        assert_eq!(done(&effects).recoveries[0].rung, Rung::Replay);
+    }
 }

@@ -94,6 +94,27 @@ fn any_disasters_change_nothing_while_every_block_is_held() {
 }
 
 #[test]
+fn any_disasters_leave_the_vector_the_same() {
+    let (mut replays, mut prefills) = (0, 0);
+    for seed in 0..3_000 {
+        let mut world = World::encoding(seed, Faults::any);
+        world.trace = std::env::var_os("SKEP_SIM_TRACE").is_some();
+        world.run();
+        check_complete(&world);
+        assert_eq!(world.vector, world.expected_vector, "seed {seed}");
+        let Some(Outcome::Done(report)) = &world.outcome else { panic!("seed {seed}") };
+        for recovery in &report.recoveries {
+            match recovery.rung {
+                Rung::Replay => replays += 1,
+                Rung::Prefill => prefills += 1,
+            }
+        }
+    }
+    println!("{replays} replays, {prefills} prefills");
+    assert!(replays > 500 && prefills > 500, "{replays} replays, {prefills} prefills");
+}
+
+#[test]
 fn an_answer_that_cannot_go_on_ends_clean() {
     let (mut done, mut failed) = (0, 0);
     for seed in 0..1_000 {

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{D_MODEL, HashModel, peer};
+use common::{D_MODEL, D_PATCH, HashModel, VECTOR, peer};
 use proptest::prelude::*;
 use skep_session::{Compute, Outgoing, Stage, StageConfig};
 use skep_types::{
     BlockRange,
-    wire::{FRAME_HEADER_BYTES, Fault, Frame, HopReport, MAX_FRAME_BYTES, MAX_HOPS, Payload, SessionId},
+    wire::{FRAME_HEADER_BYTES, Fault, Frame, HopReport, MAX_FRAME_BYTES, MAX_HOPS, Output, Payload, SessionId},
 };
 
 const BLOCKS: u32 = 4;
@@ -20,7 +20,8 @@ fn config(start: u32, end: u32) -> StageConfig {
         blocks: BlockRange::new(start, end).unwrap(),
         n_blocks: BLOCKS,
         d_model: D_MODEL,
-        candidates: 5,
+        d_patch: 0,
+        output: Output::Candidates(5),
         max_positions: 20,
         next: peer(9),
     }
@@ -144,6 +145,37 @@ fn the_last_stage_answers_with_candidates_also_twice() {
 }
 
 #[test]
+fn a_vector_is_made_of_all_positions_at_once() {
+    let whole = StageConfig { output: Output::Vector, max_positions: 4, ..config(3, 4) };
+    let (mut stage, mut model) = (Stage::new(whole), HashModel::new(BlockRange::new(3, 4).unwrap()));
+    for part in [rows(0, 3), Frame { wants_candidates: true, ..rows(1, 3) }] {
+        assert!(matches!(stage.on_frame(peer(1).node, part, &mut model), Err(Fault::BadFrame { .. })));
+    }
+    assert_eq!(model.rows_run, 0);
+    let wants = Frame { wants_candidates: true, ..rows(0, 4) };
+    let sent = stage.on_frame(peer(1).node, wants.clone(), &mut model).unwrap();
+    assert_eq!(sent, stage.on_frame(peer(1).node, wants, &mut model).unwrap());
+    assert_eq!((sent.len(), sent[0].frame.pos, sent[0].frame.rows, model.rows_run), (1, 3, 1, 4));
+    assert!(matches!(&sent[0].frame.payload, Payload::Vector(values) if values.len() == VECTOR as usize));
+    assert!(sent[0].frame.encode().is_ok());
+}
+
+#[test]
+fn a_model_of_images_reads_patches_and_nothing_else() {
+    let image = StageConfig { output: Output::Vector, max_positions: 2, d_patch: D_PATCH, ..config(0, 2) };
+    let (mut stage, mut model) = (Stage::new(image), HashModel::new(BlockRange::new(0, 2).unwrap()));
+    let refused = stage.on_frame(peer(1).node, tokens(0, &[1, 2]), &mut model);
+    assert!(matches!(refused, Err(Fault::BadFrame { .. })));
+    let refused = stage.on_frame(peer(1).node, rows(0, 2), &mut model);
+    assert!(matches!(refused, Err(Fault::BadFrame { .. })), "rows of another width");
+    let patches = Frame { rows: 2, payload: Payload::Rows(vec![0.5; 2 * D_PATCH as usize]), ..tokens(0, &[]) };
+    let sent = stage.on_frame(peer(1).node, patches.clone(), &mut model).unwrap();
+    assert_eq!((sent[0].frame.rows, values(&sent).len()), (2, 2 * D_MODEL as usize));
+    assert_eq!(values(&sent), values(&stage.on_frame(peer(1).node, patches, &mut model).unwrap()));
+    assert_eq!((model.embedded, model.rows_run), (2, 2));
+}
+
+#[test]
 fn a_redirect_sends_retained_rows_to_the_new_hop() {
     let (mut stage, mut model) = stage(0, 1);
     let all = stage.on_frame(peer(1).node, tokens(0, &[1, 2, 3]), &mut model).unwrap();
@@ -165,10 +197,16 @@ impl Compute for Wide {
     fn embed(&mut self, tokens: &[u32]) -> Result<Vec<f32>, String> {
         Ok(tokens.iter().flat_map(|id| vec![*id as f32; 1 << 20]).collect())
     }
+    fn embed_patches(&mut self, _: &[f32]) -> Result<Vec<f32>, String> {
+        Err("none".to_owned())
+    }
     fn forward(&mut self, _: &mut Vec<f32>) -> Result<(), String> {
         Ok(())
     }
     fn candidates(&mut self, _: &[f32], _: usize) -> Result<Vec<(u32, f32)>, String> {
+        Err("none".to_owned())
+    }
+    fn vector(&mut self, _: &[f32]) -> Result<Vec<f32>, String> {
         Err("none".to_owned())
     }
 }

@@ -160,6 +160,8 @@ mod tests {
     use super::*;
     use crate::Stream;
     use proptest::prelude::*;
+    use skep_kernels::scalar::attention_head;
+    use skep_kernels::{AttentionShape, KvFormat, KvLayout};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
@@ -175,15 +177,20 @@ mod tests {
             let mut weights = vec![0.0; h.heads * rows * rows];
             forward(h, rows, (&q, &k, &v), &mut weights, &mut out, &mut vec![0.0; scratch_len(h, rows)]);
             let mut expected = vec![0.0; group * dim];
+            let kv_layout = KvLayout::new(KvFormat::F32, kv, dim).unwrap();
+            let shape = AttentionShape {
+                heads: h.heads, kv: kv_layout, scale: h.scale(), softcap: None, window: None, causal: true,
+            };
             for i in 0..rows {
                 for shared in 0..kv {
                     let column = |data: &[f32]| -> Vec<f32> {
                         (0..=i).flat_map(|t| data[t * d_kv + shared * dim..][..dim].to_vec()).collect()
                     };
                     let at = i * d_q + shared * group * dim;
-                    let queries = &q[at..at + group * dim];
-                    let isa = skep_kernels::Isa::detect();
-                    skep_kernels::attention(isa, dim, queries, &column(&k), &column(&v), &mut Vec::new(), &mut expected);
+                    let (keys, values) = (column(&k), column(&v));
+                    for (query, out) in q[at..].chunks_exact(dim).zip(expected.chunks_exact_mut(dim)) {
+                        attention_head(&shape, 0..i + 1, query, &keys, &values, out);
+                    }
                     prop_assert_eq!(&out[at..at + group * dim], &expected[..], "row {}", i);
                 }
             }

@@ -1,7 +1,8 @@
 //! Parameters to the metadata and tensors of a GGUF file.
 
 use crate::{Kind, Layout, Shape, TrainError};
-use skep_model::{Metadata, Tensor, TensorData, Value, quantize_q8_0};
+use skep_kernels::Format;
+use skep_model::{Metadata, Tensor, Value, quantize_q8_0};
 
 /// The type in which matrices are stored; gains are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +50,11 @@ pub fn tensors(layout: &Layout, params: &[f32], precision: Precision) -> Result<
     }
     let tensor = |spec: &crate::TensorSpec| {
         let values = &params[spec.range()];
-        let data = match (precision, spec.kind) {
-            (Precision::F32, _) | (_, Kind::Gain) => TensorData::F32(values.to_vec()),
-            (Precision::Q8_0, _) => quantize_q8_0(values)?,
-        };
-        Ok(Tensor { name: spec.name.clone(), shape: [spec.rows, spec.cols], data })
+        let shape = [spec.rows, spec.cols];
+        Ok(match (precision, spec.kind) {
+            (Precision::F32, _) | (_, Kind::Gain) => Tensor::from_f32(&spec.name, shape, values)?,
+            (Precision::Q8_0, _) => Tensor::new(&spec.name, shape, Format::Q8_0, quantize_q8_0(values)?)?,
+        })
     };
     layout.tensors().iter().map(tensor).collect()
 }

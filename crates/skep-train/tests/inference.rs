@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use skep_model::{Gguf, ModelConfig, Span};
+use skep_model::{Gguf, ModelConfig, Span, SpanOptions};
 use skep_train::export::{self, Precision};
 use skep_train::{Layout, Model, Shape, Stream, loss_of_file};
 use skep_types::BlockRange;
@@ -51,7 +51,8 @@ fn logits_of_the_trainer_equal_those_of_inference_bit_for_bit() {
     let gguf = file(&shape, &params, Precision::F32);
     ModelConfig::from_gguf(&gguf).unwrap().check_tensors(&gguf).unwrap();
     let whole = BlockRange::new(0, 3).unwrap();
-    let span = Span::load(&gguf, whole).unwrap();
+    let options = SpanOptions { kv: skep_kernels::KvFormat::F32, ..SpanOptions::new(2).unwrap() };
+    let span = Span::load_with(&gguf, whole, options).unwrap();
     // 290 positions cross the border of attention's parts of 256.
     let tokens = tokens(290);
     let ours = model.logits(&params, &tokens).unwrap();

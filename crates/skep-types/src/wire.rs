@@ -10,8 +10,8 @@
 //!
 //! | offset | field | |
 //! |---|---|---|
-//! | 0 | kind | `u8`: 1 tokens, 2 rows, 3 candidates |
-//! | 1 | flags | `u8`: bit 0 = the candidates after the last row are wanted; other bits must be 0 |
+//! | 0 | kind | `u8`: 1 tokens, 2 rows, 3 candidates, 4 vector |
+//! | 1 | flags | `u8`: bit 0 = the session's output after the last row is wanted; other bits must be 0 |
 //! | 2 | hops | `u16`: number of 8-byte hop reports that begin the body |
 //! | 4 | epoch | `u32` |
 //! | 8 | pos | `u32`: position of the first row |
@@ -20,9 +20,15 @@
 //! | 20 | body | `u32`: bytes that follow the header |
 //!
 //! All integers are little-endian; activations are the exact bits of `f32`, little-endian. A token is a `u32`; a candidate is a
-//! `u32` id and an `f32` logit. Bytes after the hop reports must be exactly what kind and rows ask for: `4 × rows` for tokens,
-//! a positive multiple of `4 × rows` for rows, a positive multiple of 8 for candidates (whose `pos` is the position of the row that
-//! they follow, and `rows` is 1).
+//! `u32` id and an `f32` logit; a vector is `f32` values. Bytes after the hop reports must be exactly what kind and rows ask for:
+//! `4 × rows` for tokens, a positive multiple of `4 × rows` for rows, a positive multiple of 8 for candidates and of 4 for a vector
+//! (the `pos` of these two is the position of the row that they follow, and `rows` is 1). Rows that go to block 0 are what a model
+//! reads in place of tokens: the patches of an image.
+//!
+//! # Output
+//! A session is opened for one of two outputs, see [`Output`]. A vector speaks of a whole text or image, every position of which
+//! sees all others. So each of its frames carries all of the session's positions: `pos` is 0 and `rows` the `max_positions` of the
+//! [`Control::Open`].
 
 use crate::{BlockRange, ModelId, NodeId};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -42,6 +48,16 @@ pub const MAX_HOPS: usize = 64;
 pub const MAX_ADDRS: usize = 16;
 /// The longest reason in a refusal or a fault, in bytes; longer ones are cut by the sender and refused by the receiver.
 pub const MAX_REASON_BYTES: usize = 512;
+
+/// A reason, cut to what a message may carry.
+pub fn cut_reason(mut reason: String) -> String {
+    let mut end = reason.len().min(MAX_REASON_BYTES);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.truncate(end);
+    reason
+}
 
 /// Names one attempt at one answer; drawn at random by the gateway and known only to the route's members.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
@@ -87,6 +103,15 @@ pub enum JoinReply {
     },
 }
 
+/// What the last stage of a session sends to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Output {
+    /// The best candidates for the token after a row, so many of them; 0 means all.
+    Candidates(u32),
+    /// One vector for the whole input: the embedding of a text, the scores of an image's classes.
+    Vector,
+}
+
 /// Gateway → stage.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Control {
@@ -102,8 +127,8 @@ pub enum Control {
         blocks: BlockRange,
         /// Where outputs go: the next stage, or the gateway after the last block.
         next: Peer,
-        /// How many best candidates are wanted; 0 means all.
-        candidates: u32,
+        /// What comes out in the end.
+        output: Output,
         /// Positions that the KV cache must hold.
         max_positions: u32,
     },

@@ -38,6 +38,8 @@ fn frames_have_these_bytes() {
     assert_eq!(hex(&rows), head("02", "001", "10") + "0000803f000000c0");
     let candidates = frame(Payload::Candidates(vec![(7, 0.5)]), 1).encode().unwrap();
     assert_eq!(hex(&candidates), head("03", "001", "10") + "070000000000003f");
+    let vector = frame(Payload::Vector(vec![1.0, -2.0, 0.5]), 1).encode().unwrap();
+    assert_eq!(hex(&vector), head("04", "001", "14") + "0000803f000000c00000003f");
 }
 
 #[test]
@@ -51,7 +53,7 @@ fn control_messages_have_these_bytes() {
         model: ModelId([2; 32]),
         blocks,
         next: peer.clone(),
-        candidates: 64,
+        output: Output::Candidates(64),
         max_positions: 512,
     };
     let peer_hex = "01".repeat(32) + "01000000" + "00" + "7f000001" + "5111";
@@ -63,8 +65,9 @@ fn control_messages_have_these_bytes() {
             + &"02".repeat(32)
             + "0200000004000000"
             + &peer_hex
-            + "4000000000020000"
+            + "004000000000020000"
     );
+    assert_eq!(hex(&borsh::to_vec(&Output::Vector).unwrap()), "01");
     let redirect = Control::Redirect { session, epoch: 2, next: peer, replay_from: 0, forward_from: 9 };
     assert_eq!(
         hex(&borsh::to_vec(&redirect).unwrap()),
@@ -92,6 +95,8 @@ fn headers_that_no_frame_has_are_refused_before_the_body() {
     assert_eq!(with(12, &[0; 4]), FrameError::Rows { pos: 17, rows: 0 });
     assert_eq!(with(8, &[0xff; 4]), FrameError::Rows { pos: u32::MAX, rows: 2 });
     assert_eq!(with(12, &[3]), FrameError::Payload { bytes: 8, rows: 3 });
+    // A vector is of one row, whatever its length.
+    assert_eq!(with(0, &[4]), FrameError::Payload { bytes: 8, rows: 2 });
 }
 
 proptest! {
@@ -117,4 +122,31 @@ proptest! {
         let _ = borsh::from_slice::<ControlReply>(&bytes);
         let _ = borsh::from_slice::<Join>(&bytes);
     }
+}
+
+#[test]
+fn a_cut_frame_is_two_frames_that_say_the_same() {
+    for payload in [Payload::Tokens((0..6).collect()), Payload::Rows((0..18).map(|x| x as f32).collect())] {
+        let whole = frame(payload, 6);
+        for at in 1..6 {
+            let mut head = whole.clone();
+            let rest = head.cut(at).unwrap();
+            assert_eq!((head.pos, head.rows, rest.pos, rest.rows), (17, at, 17 + at, 6 - at));
+            assert_eq!((head.wants_candidates, rest.wants_candidates), (false, true));
+            assert_eq!((rest.epoch, rest.forward_from, &rest.hops), (3, 5, &whole.hops));
+            let joined = match (head.payload, rest.payload) {
+                (Payload::Tokens(a), Payload::Tokens(b)) => Payload::Tokens([a, b].concat()),
+                (Payload::Rows(a), Payload::Rows(b)) => Payload::Rows([a, b].concat()),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(joined, whole.payload);
+        }
+        for at in [0, 6, 7] {
+            let mut same = whole.clone();
+            assert_eq!(same.cut(at), None);
+            assert_eq!(same, whole);
+        }
+    }
+    let mut uneven = frame(Payload::Rows(vec![0.0; 7]), 2);
+    assert_eq!((uneven.cut(1), uneven.rows), (None, 2));
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use skep_kernels::Isa;
 use skep_types::BlockRange;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +32,51 @@ pub(crate) enum Command {
     /// Work with model files
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Measure how fast this machine is
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Run a model file and show tokens per second and the share of the memory's bandwidth
+    Model(BenchModelArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchModelArgs {
+    /// Model file (GGUF)
+    pub(crate) file: PathBuf,
+    /// Threads that compute; all processors if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+    /// Instruction set; the fastest of this machine if absent
+    #[arg(long, value_name = "NAME")]
+    pub(crate) isa: Option<IsaName>,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The instruction sets by their names on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum IsaName {
+    /// Plain loops, on any processor
+    Scalar,
+    /// x86-64 with AVX2
+    Avx2,
+    /// x86-64 with AVX-512 and VNNI
+    Avx512,
+}
+
+impl From<IsaName> for Isa {
+    fn from(name: IsaName) -> Self {
+        match name {
+            IsaName::Scalar => Self::Scalar,
+            IsaName::Avx2 => Self::Avx2,
+            IsaName::Avx512 => Self::Avx512,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -36,6 +36,9 @@ pub(crate) enum Error {
     /// More nodes than there is work for.
     #[error(transparent)]
     Plan(#[from] skep_plan::PlanError),
+    /// The processor lacks the instruction set that was asked for.
+    #[error("this processor does not have {isa}")]
+    NoInstructions { isa: String },
     /// Nobody answers at the API's address.
     #[error("no network answers at {api}: {reason}")]
     NoApi { api: String, reason: String },
@@ -64,6 +67,7 @@ impl Error {
                 "its own message stands above; SKEP_LOG=info shows more".into()
             }
             Self::Blocks { .. } => "`skep model inspect FILE` shows the number of blocks".into(),
+            Self::NoInstructions { .. } => "leave --isa away: the fastest one that is there is taken".into(),
             Self::Plan(_) => "use fewer nodes, or a model with more blocks".into(),
             Self::NoApi { .. } => "start a network with `skep demo` or `skep up`, or name one with --api URL".into(),
             Self::Api { .. } => "`skep models` shows what is served; the page's API view lists every option".into(),
@@ -76,7 +80,10 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Model { .. } | Self::Blocks { .. } | Self::Plan(_) | Self::Node(NodeError::Model(_)) => 3,
-            Self::PortInUse { .. } | Self::System { .. } | Self::Node(NodeError::System { .. }) => 4,
+            Self::PortInUse { .. }
+            | Self::System { .. }
+            | Self::NoInstructions { .. }
+            | Self::Node(NodeError::System { .. }) => 4,
             _ => 5,
         }
     }
@@ -94,7 +101,7 @@ fn model_hint(error: &ModelError) -> &'static str {
     match error {
         ModelError::Io { source, .. } => system_hint(source),
         _ => {
-            "`skep model inspect FILE` shows what the file holds; Skep runs GGUF files of Llama models in F32, F16 or Q8_0"
+            "`skep model inspect FILE` shows what the file holds; Skep runs GGUF files in F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K and Q4_0"
         }
     }
 }

@@ -4,6 +4,7 @@
 //! an exit code (see [`error::Error::exit_code`]).
 
 mod args;
+mod bench;
 mod chat;
 mod client;
 mod demo;
@@ -14,7 +15,7 @@ mod output;
 mod status;
 mod up;
 
-use args::{Args, Command, ModelCommand};
+use args::{Args, BenchCommand, Command, ModelCommand};
 use clap::Parser;
 use error::Error;
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Status(args) => status::run(&args),
         Command::Models(args) => status::models(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),
+        Command::Bench(BenchCommand::Model(args)) => bench::run(&args),
     }
 }
 

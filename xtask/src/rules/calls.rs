@@ -5,12 +5,12 @@ use super::Violations;
 use crate::scan;
 use crate::tree::{File, Tree};
 
-/// The one crate that may hold `unsafe`.
-const UNSAFE_CRATE: &str = "skep-kernels";
+/// The crates that may hold `unsafe`: vector instructions, and mapped files.
+const UNSAFE_CRATES: [&str; 2] = ["skep-kernels", "skep-map"];
 /// Crates whose answers depend on their arguments only.
 pub const PURE: [&str; 4] = ["skep-types", "skep-kernels", "skep-plan", "skep-session"];
 /// Crates that are pure but for the files they read.
-pub const READS_FILES: [&str; 2] = ["skep-model", "skep-train"];
+pub const READS_FILES: [&str; 3] = ["skep-map", "skep-model", "skep-train"];
 /// Crates that may print: the binary, and what never ships.
 const PRINTS: [&str; 3] = ["skep", "skep-testkit", "xtask"];
 
@@ -37,7 +37,7 @@ const WORLD: [&str; 16] = [
 const DISK: [&str; 4] = ["std::fs", "std::io::stdin", "File::open", "File::create"];
 
 pub fn unsafe_code(tree: &Tree) -> Violations {
-    let elsewhere = tree.rust().filter(|file| file.crate_name() != Some(UNSAFE_CRATE));
+    let elsewhere = tree.rust().filter(|file| file.crate_name().is_none_or(|name| !UNSAFE_CRATES.contains(&name)));
     elsewhere.flat_map(|file| whole_words(file, &["unsafe"], true)).collect()
 }
 

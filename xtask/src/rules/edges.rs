@@ -17,7 +17,8 @@ struct Place {
 const HOUSE: &[Place] = &[
     Place { name: "skep-types", floor: 1, imports: &[] },
     Place { name: "skep-kernels", floor: 1, imports: &[] },
-    Place { name: "skep-model", floor: 2, imports: &["skep-types", "skep-kernels"] },
+    Place { name: "skep-map", floor: 1, imports: &[] },
+    Place { name: "skep-model", floor: 2, imports: &["skep-types", "skep-kernels", "skep-map"] },
     Place { name: "skep-plan", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-net", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-session", floor: 4, imports: &["skep-types", "skep-model", "skep-plan"] },
@@ -31,7 +32,16 @@ const HOUSE: &[Place] = &[
     Place {
         name: "skep",
         floor: 7,
-        imports: &["skep-types", "skep-model", "skep-plan", "skep-net", "skep-train", "skep-node", "skep-api"],
+        imports: &[
+            "skep-types",
+            "skep-kernels",
+            "skep-model",
+            "skep-plan",
+            "skep-net",
+            "skep-train",
+            "skep-node",
+            "skep-api",
+        ],
     },
     Place { name: "skep-testkit", floor: 0, imports: &[] },
     Place { name: "xtask", floor: 8, imports: &[] },

@@ -46,7 +46,7 @@ rules! {
     file_length: "a source file has at most 500 lines" = shape::file_length,
     function_length: "a function has at most 70 lines" = shape::function_length,
     module_docs: "the root of a crate, and of its tests, begins with `//!`" = shape::module_docs,
-    unsafe_code: "`unsafe` is in skep-kernels only" = calls::unsafe_code,
+    unsafe_code: "`unsafe` is in skep-kernels and skep-map only" = calls::unsafe_code,
     unwrap_expect: "no unwrap or expect outside tests" = calls::unwrap_expect,
     panics: "no todo!, unimplemented! or panic! outside tests" = calls::panics,
     pure_calls: "a pure crate touches no clock, disk, socket, process or random source" = calls::pure_calls,

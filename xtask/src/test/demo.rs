@@ -28,11 +28,19 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts a network and waits until it can answer.
+    /// Starts a network with the bundled model and waits until it can answer.
     pub fn start(root: &Path) -> Result<Demo, String> {
+        Self::start_with(root, None)
+    }
+
+    /// [`Demo::start`] with a model of the caller's.
+    pub fn start_with(root: &Path, model: Option<&Path>) -> Result<Demo, String> {
         let log = root.join("target/xtask-demo.log");
         let errors = File::create(&log).map_err(|error| format!("cannot write {}: {error}", log.display()))?;
         let mut command = shell::command(root.join("target/release/skep"), "demo --json --no-open --port 0", root);
+        if let Some(model) = model {
+            command.arg("--model").arg(model);
+        }
         let child = command.stdout(Stdio::piped()).stderr(errors).spawn();
         let mut process = Guard(child.map_err(|error| format!("cannot start the demo: {error}"))?);
         let stdout = process.0.stdout.take().ok_or("the demo has no standard output")?;

@@ -11,9 +11,15 @@ use crate::{page, shell, tree};
 const BROWSER_HINT: &str =
     if cfg!(target_os = "macos") { "brew install --cask chromium" } else { "apt-get install -y chromium" };
 
-/// The Python environment, what goes into it, and inside it a copy of the list that went in.
-const VENV: &str = "target/venv";
-const REQUIREMENTS: &str = "tools/requirements.txt";
+/// A Python environment: its folder, and the list of what goes into it.
+struct Venv {
+    folder: &'static str,
+    requirements: &'static str,
+}
+
+const VENV: Venv = Venv { folder: "target/venv", requirements: "tools/requirements.txt" };
+const TORCH: Venv = Venv { folder: "target/venv-torch", requirements: "tools/requirements-torch.txt" };
+/// Inside an environment, a copy of the list that went in.
 const VENV_STAMP: &str = "installed-requirements.txt";
 
 /// The machine, and what has been set up on it so far.
@@ -22,6 +28,7 @@ pub struct Kit {
     /// Whether this run is CI's, which may skip nothing.
     pub ci: bool,
     python: Option<Result<PathBuf, String>>,
+    torch: Option<Result<PathBuf, String>>,
     node_modules: Option<Result<PathBuf, String>>,
     page: Option<Result<PathBuf, String>>,
 }
@@ -29,13 +36,19 @@ pub struct Kit {
 impl Kit {
     pub fn new() -> Kit {
         let ci = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
-        Kit { root: tree::root(), ci, python: None, node_modules: None, page: None }
+        Kit { root: tree::root(), ci, python: None, torch: None, node_modules: None, page: None }
     }
 
     /// The Python of `target/venv`, with `tools/requirements.txt` installed.
     pub fn python(&mut self) -> Result<PathBuf, String> {
         let root = self.root.clone();
-        self.python.get_or_insert_with(|| make_venv(&root)).clone()
+        self.python.get_or_insert_with(|| VENV.make(&root)).clone()
+    }
+
+    /// The Python of `target/venv-torch`, with `tools/requirements-torch.txt` installed.
+    pub fn torch(&mut self) -> Result<PathBuf, String> {
+        let root = self.root.clone();
+        self.torch.get_or_insert_with(|| TORCH.make(&root)).clone()
     }
 
     /// `target/npm/node_modules`, with `tools/package-lock.json` installed.
@@ -53,8 +66,10 @@ impl Kit {
 
     /// Tells a command where the Python, the npm packages and the browser are, as far as they exist.
     pub fn lend<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        if let Some(python) = installed_venv(&self.root) {
-            command.env("SKEP_PYTHON", python);
+        for (venv, variable) in [(VENV, "SKEP_PYTHON"), (TORCH, "SKEP_TORCH_PYTHON")] {
+            if let Some(python) = venv.installed(&self.root) {
+                command.env(variable, python);
+            }
         }
         let modules = self.root.join("target/npm/node_modules");
         if modules.exists() {
@@ -92,32 +107,37 @@ pub fn browser() -> Result<PathBuf, String> {
     found.ok_or_else(|| format!("no Chromium on this machine; install one with: {BROWSER_HINT}"))
 }
 
-fn make_venv(root: &Path) -> Result<PathBuf, String> {
-    if let Some(python) = installed_venv(root) {
-        return Ok(python);
+impl Venv {
+    fn make(&self, root: &Path) -> Result<PathBuf, String> {
+        if let Some(python) = self.installed(root) {
+            return Ok(python);
+        }
+        let (folder, list) = (root.join(self.folder), root.join(self.requirements));
+        let python = folder.join("bin/python");
+        let base = shell::which(&["python3"]).ok_or("no python3; install it with: apt-get install -y python3-venv")?;
+        let failed = |error: String| {
+            format!("{error}\nhint: apt-get install -y python3-venv, and reach a Python package registry")
+        };
+        let (venv, requirements) = (folder.display(), list.display());
+        // Words are split at blanks, so a checkout in a folder with a blank in its name is passed whole instead.
+        let mut create = shell::command(base, "-m venv --clear", root);
+        shell::run(create.arg(venv.to_string())).map_err(failed)?;
+        // The list is whole; packages in it name dependencies of gigabytes that nothing here imports.
+        let pip = "-m pip install --quiet --disable-pip-version-check --no-deps -r";
+        let mut install = shell::command(&python, pip, root);
+        shell::run(install.arg(requirements.to_string())).map_err(failed)?;
+        // The stamp is written last, so that an interrupted installation is done again.
+        let stamp = folder.join(VENV_STAMP);
+        fs::copy(&list, &stamp).map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
+        Ok(python)
     }
-    let (folder, list) = (root.join(VENV), root.join(REQUIREMENTS));
-    let python = folder.join("bin/python");
-    let base = shell::which(&["python3"]).ok_or("no python3; install it with: apt-get install -y python3-venv")?;
-    let failed =
-        |error: String| format!("{error}\nhint: apt-get install -y python3-venv, and reach a Python package registry");
-    let (venv, requirements) = (folder.display(), list.display());
-    // Words are split at blanks, so a checkout in a folder with a blank in its name is passed whole instead.
-    let mut create = shell::command(base, "-m venv --clear", root);
-    shell::run(create.arg(venv.to_string())).map_err(failed)?;
-    let mut install = shell::command(&python, "-m pip install --quiet --disable-pip-version-check -r", root);
-    shell::run(install.arg(requirements.to_string())).map_err(failed)?;
-    // The stamp is written last, so that an interrupted installation is done again.
-    let stamp = folder.join(VENV_STAMP);
-    fs::copy(&list, &stamp).map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
-    Ok(python)
-}
 
-/// The environment's Python, if what is installed is what is asked for now.
-fn installed_venv(root: &Path) -> Option<PathBuf> {
-    let installed = fs::read_to_string(root.join(VENV).join(VENV_STAMP)).ok()?;
-    let wanted = fs::read_to_string(root.join(REQUIREMENTS)).ok()?;
-    (installed == wanted).then(|| root.join(VENV).join("bin/python"))
+    /// The environment's Python, if what is installed is what is asked for now.
+    fn installed(&self, root: &Path) -> Option<PathBuf> {
+        let installed = fs::read_to_string(root.join(self.folder).join(VENV_STAMP)).ok()?;
+        let wanted = fs::read_to_string(root.join(self.requirements)).ok()?;
+        (installed == wanted).then(|| root.join(self.folder).join("bin/python"))
+    }
 }
 
 fn make_node_modules(root: &Path) -> Result<PathBuf, String> {

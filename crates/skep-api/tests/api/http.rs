@@ -53,7 +53,7 @@ fn other_paths_and_methods_are_refused_in_json() {
         "/v1",
         "/v1/",
         "/v1/responses",
-        "/v1/embeddings",
+        "/v1/moderations",
         "/skep/v1/else",
         "/index.htm",
         "/../Cargo.toml",

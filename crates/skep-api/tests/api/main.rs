@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod completions;
+mod encode;
 mod golden;
 mod hangup;
 mod harness;

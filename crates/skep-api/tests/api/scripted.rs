@@ -28,6 +28,7 @@ type Plan = dyn Fn(&GenerateRequest) -> Script + Send + Sync;
 pub struct Scripted {
     plan: Arc<Plan>,
     pub requests: Arc<Mutex<Vec<GenerateRequest>>>,
+    pub encode_requests: Arc<Mutex<Vec<EncodeRequest>>>,
     active: Arc<AtomicU32>,
     pub cancelled: Arc<AtomicU32>,
 }
@@ -38,7 +39,17 @@ pub fn node(byte: u8) -> NodeId {
 
 pub fn card() -> ModelCard {
     let id = ModelId([0xab; 32]);
-    ModelCard { id, name: "scripted/tiny".into(), blocks: 8, context: 512, vocab: 256, bytes: 4096, available: true }
+    ModelCard {
+        id,
+        name: "scripted/tiny".into(),
+        blocks: 8,
+        context: 512,
+        vocab: 256,
+        bytes: 4096,
+        task: Task::Generate,
+        dimensions: Some(3),
+        available: true,
+    }
 }
 
 fn hops() -> Vec<Hop> {
@@ -69,7 +80,13 @@ pub fn events(pieces: &[&str], finish: FinishReason) -> Vec<Result<Event, Genera
 
 impl Scripted {
     pub fn new(plan: impl Fn(&GenerateRequest) -> Script + Send + Sync + 'static) -> Self {
-        Self { plan: Arc::new(plan), requests: Arc::default(), active: Arc::default(), cancelled: Arc::default() }
+        Self {
+            plan: Arc::new(plan),
+            requests: Arc::default(),
+            encode_requests: Arc::default(),
+            active: Arc::default(),
+            cancelled: Arc::default(),
+        }
     }
 
     /// Answers everything with the same pieces of text.
@@ -114,6 +131,23 @@ impl Backend for Scripted {
             active.fetch_sub(1, Ordering::SeqCst);
         });
         Ok(Generation { model: card().id, route: hops(), prompt_tokens: 5, events, cancel: Some(cancel) })
+    }
+
+    /// The vector of input number i is (i, 0.1, -2.5); a text without characters is refused.
+    async fn encode(&self, request: EncodeRequest) -> Result<Encodings, GenerateError> {
+        let n = request.inputs.len();
+        let empty = request.inputs.contains(&EncodeInput::Text(String::new()));
+        self.encode_requests.lock().unwrap().push(request);
+        if empty {
+            return Err(GenerateError::WrongModel { name: "m".into(), does: Task::Generate, what: "make embeddings" });
+        }
+        Ok(Encodings {
+            model: card().id,
+            vectors: (0..n).map(|i| vec![i as f32, 0.1, -2.5]).collect(),
+            labels: ["cat", "dog", "eel"].map(str::to_owned).to_vec(),
+            prompt_tokens: 7,
+            route: hops(),
+        })
     }
 
     fn network(&self) -> NetworkView {

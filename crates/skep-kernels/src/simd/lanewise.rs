@@ -1,7 +1,9 @@
 //! Kernels over arrays of sixteen lanes, in safe code. Each is inlined into a function of every instruction set.
 
-use crate::math::{exp_f32, f16_to_f32, silu_f32};
-use crate::{LANES, NonFinite, PARTIAL, Q8_BLOCK};
+use crate::kv::{KvLayout, Side};
+use crate::math::{bf16_to_f32, exp_f32, f16_to_f32, gelu_erf_f32, gelu_tanh_f32, silu_f32, tanh_f32};
+use crate::quant::SUM;
+use crate::{LANES, PARTIAL};
 
 type Lanes = [f32; LANES];
 
@@ -40,18 +42,55 @@ pub(crate) fn rms_norm(x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
 }
 
 #[inline(always)]
-pub(crate) fn swiglu(gate: &mut [f32], up: &[f32]) {
-    for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = silu_f32(*gate) * up;
+pub(crate) fn layer_norm(x: &[f32], gain: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let mean = lane_sum(x, |x| x) / x.len() as f32;
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = x - mean;
+    }
+    let r = 1.0 / (lane_sum(out, |x| x * x) / x.len() as f32 + eps).sqrt();
+    for ((out, gain), bias) in out.iter_mut().zip(gain).zip(bias) {
+        *out = (*out * r) * gain + bias;
     }
 }
 
 #[inline(always)]
-pub(crate) fn exp_scores(scores: &mut [f32], scale: f32) {
+pub(crate) fn silu(x: &mut [f32]) {
+    x.iter_mut().for_each(|x| *x = silu_f32(*x));
+}
+
+#[inline(always)]
+pub(crate) fn gelu_tanh(x: &mut [f32]) {
+    x.iter_mut().for_each(|x| *x = gelu_tanh_f32(*x));
+}
+
+#[inline(always)]
+pub(crate) fn gelu_erf(x: &mut [f32]) {
+    x.iter_mut().for_each(|x| *x = gelu_erf_f32(*x));
+}
+
+#[inline(always)]
+pub(crate) fn multiply(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x *= y;
+    }
+}
+
+#[inline(always)]
+pub(crate) fn softcap(x: &mut [f32], cap: f32) {
+    x.iter_mut().for_each(|x| *x = cap * tanh_f32(*x / cap));
+}
+
+#[inline(always)]
+pub(crate) fn exp_scores(scores: &mut [f32], scale: f32, cap: f32) {
+    for score in scores.iter_mut() {
+        *score *= scale;
+    }
+    if cap > 0.0 {
+        softcap(scores, cap);
+    }
     let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in scores.chunks_mut(LANES) {
+    for chunk in scores.chunks(LANES) {
         for (lane, score) in lanes.iter_mut().zip(chunk) {
-            *score *= scale;
             *lane = if *score > *lane { *score } else { *lane };
         }
     }
@@ -61,9 +100,9 @@ pub(crate) fn exp_scores(scores: &mut [f32], scale: f32) {
     }
 }
 
+/// `out[d] += weights[t] * values[t][d]`, t in order; `values` is positions × `out.len()`.
 #[inline(always)]
-pub(crate) fn weighted_values(weights: &[f32], values: &[f32], out: &mut [f32]) {
-    let sum = weights.chunks(PARTIAL).fold(0.0, |sum, part| sum + lane_sum(part, |weight| weight));
+pub(crate) fn add_weighted(weights: &[f32], values: &[f32], out: &mut [f32]) {
     let width = out.len();
     let mut from = 0;
     while from < width {
@@ -75,62 +114,102 @@ pub(crate) fn weighted_values(weights: &[f32], values: &[f32], out: &mut [f32]) 
             _ => columns::<1>(weights, &values[from..], width, out),
         };
     }
+}
+
+/// Adds to `N` outputs, whose values begin `width` apart; gives back `N`.
+#[inline(always)]
+fn columns<const N: usize>(weights: &[f32], values: &[f32], width: usize, out: &mut [f32]) -> usize {
+    let Some(out) = out.first_chunk_mut::<N>() else { return N };
+    let mut sums = *out;
+    for (weight, row) in weights.iter().zip(values.chunks(width)) {
+        if let Some(row) = row.first_chunk::<N>() {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += weight * value;
+            }
+        }
+    }
+    *out = sums;
+    N
+}
+
+/// Divides by the sum of the weights, which begin at the start of a part.
+#[inline(always)]
+pub(crate) fn divide_by_sum(weights: &[f32], out: &mut [f32]) {
+    let sum = weights.chunks(PARTIAL).fold(0.0, |sum, part| sum + lane_sum(part, |weight| weight));
     for out in out {
         *out /= sum;
     }
 }
 
-/// Weighted sums of `N` columns of `values`, whose rows begin `width` apart; gives back `N`.
 #[inline(always)]
-fn columns<const N: usize>(weights: &[f32], values: &[f32], width: usize, out: &mut [f32]) -> usize {
-    let mut total = [0.0; N];
-    let mut rows = values.chunks(width);
-    for part in weights.chunks(PARTIAL) {
-        let mut partial = [0.0; N];
-        for (weight, row) in part.iter().zip(&mut rows) {
-            if let Some(row) = row.first_chunk::<N>() {
-                for (partial, value) in partial.iter_mut().zip(row) {
-                    *partial += weight * value;
-                }
-            }
-        }
-        for (total, partial) in total.iter_mut().zip(partial) {
-            *total += partial;
-        }
-    }
-    out[..N].copy_from_slice(&total);
-    N
+pub(crate) fn load_page(layout: &KvLayout, page: &[u8], head: usize, side: Side, out: &mut [f32]) {
+    layout.load(page, head, side, out);
 }
 
 #[inline(always)]
-pub(crate) fn quantise_row(x: &[f32], scales: &mut [f32], quants: &mut [i8]) -> Result<(), NonFinite> {
-    // x * 0 is 0 or NaN, and a sum with a NaN is NaN.
-    if lane_sum(x, |x| x * 0.0) != 0.0 {
-        return Err(NonFinite);
-    }
-    let blocks = x.as_chunks::<Q8_BLOCK>().0.iter().zip(quants.as_chunks_mut::<Q8_BLOCK>().0);
+pub(crate) fn quantise_row(
+    x: &[f32],
+    block: usize,
+    quants: &mut [i8],
+    scales: &mut [f32],
+    sums: &mut [i16],
+    starts: &mut [i32],
+) {
+    let blocks = x.chunks_exact(block).zip(quants.chunks_exact_mut(block));
     for ((x, quants), scale) in blocks.zip(scales) {
         let mut lanes = [0.0; LANES];
-        for half in x.as_chunks::<LANES>().0 {
-            for (lane, x) in lanes.iter_mut().zip(half) {
+        for part in x.as_chunks::<LANES>().0 {
+            for (lane, x) in lanes.iter_mut().zip(part) {
                 *lane = if x.abs() > *lane { x.abs() } else { *lane };
             }
         }
-        *scale = lanes.into_iter().fold(0.0, |amax, lane| if lane > amax { lane } else { amax }) / 127.0;
-        if *scale == 0.0 {
+        let largest = lanes.into_iter().fold(0.0, |largest, lane| if lane > largest { lane } else { largest });
+        let inverse = 127.0 / largest;
+        // x * 0 is 0 or NaN, and a sum with a NaN is NaN.
+        let fault = lane_sum(x, |x| x * 0.0) != 0.0;
+        if fault || inverse == f32::INFINITY {
+            *scale = if fault { f32::NAN } else { 0.0 };
             quants.fill(0);
             continue;
         }
+        *scale = largest / 127.0;
         for (quant, x) in quants.iter_mut().zip(x) {
-            *quant = (x / *scale).round_ties_even().clamp(-127.0, 127.0) as i8;
+            // The product is within ±127.0001, so nothing is cut; the conversion through i32 is the one that vectors have.
+            *quant = (x * inverse).round_ties_even() as i32 as i8;
         }
     }
-    Ok(())
+    let sum = |quants: &[i8]| quants.iter().map(|quant| i16::from(*quant)).sum::<i16>();
+    for (out, quants) in sums.iter_mut().zip(quants.as_chunks::<SUM>().0) {
+        *out = sum(quants);
+    }
+    if block == SUM {
+        for (start, sum) in starts.iter_mut().zip(sums) {
+            *start = -128 * i32::from(*sum);
+        }
+    } else {
+        for (start, quants) in starts.iter_mut().zip(quants.as_chunks::<{ SUM / 2 }>().0) {
+            *start = -32 * i32::from(sum(quants));
+        }
+    }
 }
 
 #[inline(always)]
-pub(crate) fn convert_f16(bits: &[u16], out: &mut [f32]) {
-    for (out, bits) in out.iter_mut().zip(bits) {
-        *out = f16_to_f32(*bits);
+pub(crate) fn read_f32(bytes: &[u8], out: &mut [f32]) {
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *out = f32::from_le_bytes(*bytes);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn convert_f16(bytes: &[u8], out: &mut [f32]) {
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *out = f16_to_f32(u16::from_le_bytes(*bytes));
+    }
+}
+
+#[inline(always)]
+pub(crate) fn convert_bf16(bytes: &[u8], out: &mut [f32]) {
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *out = bf16_to_f32(u16::from_le_bytes(*bytes));
     }
 }

@@ -1,4 +1,6 @@
-//! The element types of GGUF tensors: all are known by name and size, three are computed with.
+//! The element types of GGUF tensors: all are known by name and size, some are computed with.
+
+use skep_kernels::Format;
 
 /// Element type of a tensor, by its number in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,13 +41,6 @@ const TYPES: [(u32, &str, u64, u64); 30] = [
 ];
 
 impl DType {
-    /// 32-bit floats.
-    pub const F32: DType = DType(0);
-    /// 16-bit floats.
-    pub const F16: DType = DType(1);
-    /// Groups of 32 signed bytes with one 16-bit float scale.
-    pub const Q8_0: DType = DType(8);
-
     /// The type with this number, if GGUF defines it.
     pub fn from_number(number: u32) -> Option<Self> {
         TYPES.iter().any(|entry| entry.0 == number).then_some(Self(number))
@@ -72,13 +67,47 @@ impl DType {
         elements.is_multiple_of(group).then_some(elements / group)?.checked_mul(bytes)
     }
 
-    /// Whether this version computes with the type.
-    pub fn is_supported(self) -> bool {
-        [Self::F32, Self::F16, Self::Q8_0].contains(&self)
+    /// The kernels' name of the type, if this version computes with it.
+    pub fn format(self) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| Self::from(*format) == self)
     }
 
     fn entry(self) -> &'static (u32, &'static str, u64, u64) {
         // A value exists only for a number of the table, so the fallback is never taken.
         TYPES.iter().find(|entry| entry.0 == self.0).unwrap_or(&TYPES[0])
+    }
+}
+
+impl From<Format> for DType {
+    fn from(format: Format) -> Self {
+        Self(match format {
+            Format::F32 => 0,
+            Format::F16 => 1,
+            Format::Q4_0 => 2,
+            Format::Q8_0 => 8,
+            Format::Q4_K => 12,
+            Format::Q5_K => 13,
+            Format::Q6_K => 14,
+            Format::BF16 => 30,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_and_the_table_agree_on_sizes() {
+        for format in Format::ALL {
+            let dtype = DType::from(format);
+            assert_eq!(dtype.name(), format.to_string());
+            assert_eq!(
+                (dtype.group(), dtype.bytes(dtype.group())),
+                (format.block() as u64, Some(format.block_bytes() as u64))
+            );
+            assert_eq!(dtype.format(), Some(format));
+        }
+        assert_eq!(DType::from_number(3).and_then(DType::format), None);
     }
 }

@@ -15,7 +15,7 @@ mod tensor;
 
 pub use dtype::DType;
 pub use metadata::{Array, Metadata, Value};
-pub use tensor::{Tensor, TensorData};
+pub use tensor::Tensor;
 
 use crate::ModelError;
 use skep_types::ModelId;
@@ -39,14 +39,19 @@ pub struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// `[rows, cols]` of a matrix, `[1, len]` of a vector.
+    /// `[rows, cols]` of a matrix, `[1, len]` of a vector; several matrices of one shape are one with all their rows.
     ///
     /// # Errors
-    /// [`ModelError::Tensor`] for more than two dimensions, or sizes beyond this machine's address space.
+    /// [`ModelError::Tensor`] for more than three dimensions, or sizes beyond this machine's address space.
     pub fn matrix_shape(&self) -> Result<[usize; 2], ModelError> {
         let (rows, cols) = match self.dims[..] {
             [cols] => (1, cols),
             [cols, rows] => (rows, cols),
+            // The matrices of several experts, one below the other.
+            [cols, rows, matrices] => match rows.checked_mul(matrices) {
+                Some(rows) => (rows, cols),
+                None => return Err(ModelError::tensor(&self.name, "is larger than this machine can address")),
+            },
             _ => return Err(ModelError::tensor(&self.name, format!("has shape {:?}, not a matrix", self.dims))),
         };
         let fits = rows.checked_mul(cols).and_then(|elements| elements.checked_mul(4)).map(usize::try_from);
@@ -82,7 +87,7 @@ impl Gguf {
     /// # Errors
     /// As [`Gguf::open`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, ModelError> {
-        Self::new(Source::Bytes(bytes))
+        Self::new(Source::Bytes(std::sync::Arc::new(bytes)))
     }
 
     fn new(source: Source) -> Result<Self, ModelError> {
@@ -133,13 +138,13 @@ impl Gguf {
         self.by_name.get(name).map(|i| &self.tensors[*i])
     }
 
-    /// Reads the data of one tensor, and nothing else of the file.
+    /// The data of one tensor where the file holds it; every byte is read once, to check it.
     ///
     /// # Errors
-    /// [`ModelError::Tensor`] when it is absent, not a matrix, or holds an element that is not finite (or -128 in
-    /// `Q8_0`); [`ModelError::Quantisation`] for a type this version does not compute with; [`ModelError::Io`].
+    /// [`ModelError::Tensor`] when it is absent, not a matrix, or holds an element that is not finite;
+    /// [`ModelError::Quantisation`] for a type this version does not compute with.
     pub fn read_tensor(&self, name: &str) -> Result<Tensor, ModelError> {
         let info = self.tensor(name).ok_or_else(|| ModelError::tensor(name, "is absent from the file"))?;
-        tensor::read(&self.source, info)
+        Tensor::read(&self.source, info)
     }
 }

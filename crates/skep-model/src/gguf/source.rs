@@ -1,31 +1,92 @@
-//! Where the bytes come from: a file read at offsets, or memory. Nothing here moves a shared cursor, so many readers may
-//! read tensors of one open model at once.
+//! Where the bytes come from: a mapped file, or memory. Nothing here moves a shared cursor, so many readers may read tensors
+//! of one open model at once.
 
 use crate::ModelError;
+use skep_map::Mapped;
 use std::fs::File;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The bytes of a model.
 #[derive(Debug)]
 pub(super) enum Source {
-    File { file: File, path: PathBuf, len: u64 },
-    Bytes(Vec<u8>),
+    File { file: File, path: PathBuf, map: Arc<Mapped> },
+    Bytes(Arc<Vec<u8>>),
+}
+
+/// A part of a source, which stays as long as any part of it does.
+#[derive(Clone)]
+pub(super) struct Bytes {
+    whole: Whole,
+    range: Range<usize>,
+}
+
+#[derive(Clone)]
+enum Whole {
+    Mapped(Arc<Mapped>),
+    Memory(Arc<Vec<u8>>),
+}
+
+impl Bytes {
+    /// The bytes `range` of these.
+    pub(super) fn part(&self, range: Range<usize>) -> Self {
+        Self { whole: self.whole.clone(), range: self.range.start + range.start..self.range.start + range.end }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let whole: &[u8] = match &self.whole {
+            Whole::Mapped(map) => map,
+            Whole::Memory(bytes) => bytes,
+        };
+        whole.get(self.range.clone()).unwrap_or(&[])
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { range: 0..bytes.len(), whole: Whole::Memory(Arc::new(bytes)) }
+    }
 }
 
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
         let io = |source| ModelError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
+        if !file.metadata().map_err(io)?.is_file() {
             return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file")));
         }
-        Ok(Self::File { file, path: path.to_owned(), len: metadata.len() })
+        let map = Arc::new(Mapped::open(&file).map_err(io)?);
+        Ok(Self::File { file, path: path.to_owned(), map })
+    }
+
+    /// The bytes `offset..offset + len`, without copying them.
+    pub(super) fn bytes(&self, offset: u64, len: u64) -> Result<Bytes, ModelError> {
+        let start = usize::try_from(offset).ok();
+        let end = offset.checked_add(len).filter(|end| *end <= self.len()).and_then(|end| usize::try_from(end).ok());
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(ModelError::Format { at: offset, reason: "the file ends early".into() });
+        };
+        let whole = match self {
+            Self::File { map, .. } => Whole::Mapped(map.clone()),
+            Self::Bytes(bytes) => Whole::Memory(bytes.clone()),
+        };
+        Ok(Bytes { whole, range: start..end })
     }
 
     pub(super) fn len(&self) -> u64 {
         match self {
-            Self::File { len, .. } => *len,
+            Self::File { map, .. } => map.len() as u64,
             Self::Bytes(bytes) => bytes.len() as u64,
         }
     }

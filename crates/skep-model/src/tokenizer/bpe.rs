@@ -82,7 +82,7 @@ impl ByteLevel {
 
     /// Appends the ids of `text`.
     pub(super) fn encode(&self, vocab: &Vocab, text: &str, ids: &mut Vec<u32>) -> Result<(), ModelError> {
-        for word in self.pre.split(text)? {
+        for word in self.pre.split(&self.pre.normalised(text))? {
             if self.pre.ignore_merges {
                 let written: String = word.bytes().map(character_of).collect();
                 if let Some(id) = vocab.ordinary.get(&written) {

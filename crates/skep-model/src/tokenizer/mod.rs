@@ -1,8 +1,8 @@
 //! Text to tokens and back, by the vocabulary in the model's file.
 //!
-//! Two kinds are known by `tokenizer.ggml.model`: `llama` (SentencePiece BPE with byte fallback) and `gpt2` (byte-level
-//! BPE; `tokenizer.ggml.pre` names how a text is cut into words first). Results equal those of llama.cpp and, where
-//! the same vocabulary exists there, of Hugging Face `tokenizers`. Ordinary text never becomes a control token, whatever it
+//! Three kinds are known by `tokenizer.ggml.model`: `llama` (SentencePiece BPE with byte fallback), `gpt2` (byte-level
+//! BPE; `tokenizer.ggml.pre` names how a text is cut into words first) and `bert` (WordPiece, uncased). Results equal those
+//! of llama.cpp and, where the same vocabulary exists there, of Hugging Face `tokenizers`. Ordinary text never becomes a control token, whatever it
 //! spells; only a caller that sets `parse_special` (a chat template's output) gets those.
 
 mod bpe;
@@ -12,6 +12,7 @@ mod pretokenize;
 mod special;
 mod spm;
 mod vocab;
+mod wordpiece;
 
 pub use decoder::Decoder;
 
@@ -35,6 +36,9 @@ struct Inner {
     bos: Option<u32>,
     eos: Option<u32>,
     adds_bos: bool,
+    adds_eos: bool,
+    /// Sorted ids of special tokens that take the spaces after them.
+    strips: Vec<u32>,
     /// Sorted ids that end a generation.
     ends: Vec<u32>,
 }
@@ -42,6 +46,7 @@ struct Inner {
 enum Algorithm {
     SentencePiece(spm::SentencePiece),
     ByteLevel(bpe::ByteLevel),
+    WordPiece(wordpiece::WordPiece),
 }
 
 impl Tokenizer {
@@ -71,20 +76,30 @@ impl Tokenizer {
                 let algorithm = Algorithm::ByteLevel(bpe::ByteLevel::read(metadata, &vocab)?);
                 (vocab, algorithm)
             }
+            Some("bert") => {
+                let vocab = Vocab::read(metadata, wordpiece::bytes_of)?;
+                let algorithm = Algorithm::WordPiece(wordpiece::WordPiece::read(metadata, &vocab)?);
+                (vocab, algorithm)
+            }
             Some(other) => return Err(ModelError::Tokenizer { what: "tokenizer", name: other.to_owned() }),
             None => return Err(ModelError::metadata(key, "is absent")),
         };
         let default_bos = match &algorithm {
             Algorithm::SentencePiece(_) => true,
             Algorithm::ByteLevel(bpe) => bpe.pre.adds_bos,
+            Algorithm::WordPiece(_) => true,
         };
-        let bos = vocab.special(metadata, "bos_token_id")?;
-        let eos = vocab.special(metadata, "eos_token_id")?;
+        let (bos, eos) = match &algorithm {
+            Algorithm::WordPiece(pieces) => (Some(pieces.class), Some(pieces.separator)),
+            _ => (vocab.special(metadata, "bos_token_id")?, vocab.special(metadata, "eos_token_id")?),
+        };
         let inner = Inner {
             ends: ends_of_generation(metadata, &vocab, eos)?,
             plain: Matcher::new(&vocab, false),
             with_control: Matcher::new(&vocab, true),
             adds_bos: metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(default_bos),
+            strips: tokens_that_strip(metadata, &vocab)?,
+            adds_eos: matches!(algorithm, Algorithm::WordPiece(_)),
             vocab,
             algorithm,
             bos,
@@ -93,11 +108,12 @@ impl Tokenizer {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// `llama` or `gpt2`, as in the file.
+    /// `llama`, `gpt2` or `bert`, as in the file.
     pub fn kind(&self) -> &'static str {
         match self.0.algorithm {
             Algorithm::SentencePiece(_) => "llama",
             Algorithm::ByteLevel(_) => "gpt2",
+            Algorithm::WordPiece(_) => "bert",
         }
     }
 
@@ -132,36 +148,51 @@ impl Tokenizer {
         self.0.vocab.bytes(id)
     }
 
-    /// The tokens of `text`. With `add_bos` they begin with the BOS token if this model wants one; with `parse_special`
-    /// texts such as `<|im_end|>` become the control tokens they name, the longest match first.
+    /// The tokens of `text`. With `add_special` they begin with one BOS token if this model wants it, and end with `[SEP]` in
+    /// BERT models, whose BOS token is `[CLS]`; with `parse_special` texts such as `<|im_end|>` become the control tokens they name,
+    /// the longest match first. A chat template may have written the BOS token itself: it is not written twice.
     ///
     /// # Errors
     /// [`ModelError::Input`] for a text longer than [`MAX_TEXT_BYTES`].
-    pub fn encode(&self, text: &str, add_bos: bool, parse_special: bool) -> Result<Vec<u32>, ModelError> {
+    pub fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>, ModelError> {
         if text.len() > MAX_TEXT_BYTES {
             let reason = format!("the text has {} bytes, the limit is {MAX_TEXT_BYTES}", text.len());
             return Err(ModelError::Input(reason));
         }
         let inner = &*self.0;
-        let mut ids: Vec<u32> = inner.bos.filter(|_| add_bos && inner.adds_bos).into_iter().collect();
+        let mut ids: Vec<u32> = inner.bos.filter(|_| add_special && inner.adds_bos).into_iter().collect();
         let matcher = if parse_special { &inner.with_control } else { &inner.plain };
         // SentencePiece puts its space before the text and again after each special token.
-        let mut first = true;
+        let (mut first, mut strips) = (true, false);
         for part in matcher.split(text) {
             match part {
                 Part::Token(id) => {
                     ids.push(id);
                     first = true;
+                    strips = inner.strips.binary_search(&id).is_ok();
                 }
                 Part::Text(text) => {
+                    let text = if strips { text.trim_start() } else { text };
+                    if text.is_empty() {
+                        continue;
+                    }
                     match &inner.algorithm {
                         Algorithm::SentencePiece(spm) => spm.encode(&inner.vocab, text, first, &mut ids),
                         Algorithm::ByteLevel(bpe) => bpe.encode(&inner.vocab, text, &mut ids)?,
+                        Algorithm::WordPiece(pieces) => pieces.encode(&inner.vocab, text, &mut ids),
                     }
                     first = false;
                 }
             }
         }
+        if let [first, second, ..] = ids[..]
+            && parse_special
+            && first == second
+            && inner.bos.is_some_and(|bos| bos == first && add_special && inner.adds_bos)
+        {
+            ids.remove(0);
+        }
+        ids.extend(inner.eos.filter(|_| add_special && inner.adds_eos));
         Ok(ids)
     }
 
@@ -181,6 +212,19 @@ impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokenizer").field("kind", &self.kind()).field("vocab", &self.vocab()).finish_non_exhaustive()
     }
+}
+
+/// Special tokens after which spaces and line breaks are dropped. Files do not say which those are; of the families known here only
+/// Phi-3 with its SentencePiece vocabulary has any.
+fn tokens_that_strip(metadata: &Metadata, vocab: &Vocab) -> Result<Vec<u32>, ModelError> {
+    let phi3 = metadata.text("general.architecture")? == Some("phi3");
+    if !phi3 || metadata.text("tokenizer.ggml.model")? != Some("llama") {
+        return Ok(Vec::new());
+    }
+    let plain = ["<unk>", "<s>", "<|endoftext|>"];
+    let special =
+        |id: &u32| vocab.kinds[*id as usize] == Kind::Control && !plain.contains(&&*vocab.texts[*id as usize]);
+    Ok((0..vocab.len() as u32).filter(special).collect())
 }
 
 /// The ids named by the metadata, and control tokens of the names that chat models use for the end of a turn.

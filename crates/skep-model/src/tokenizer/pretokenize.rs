@@ -7,6 +7,8 @@
 
 use crate::ModelError;
 use fancy_regex::Regex;
+use icu_normalizer::ComposingNormalizerBorrowed;
+use std::borrow::Cow;
 
 /// One pass over the text.
 struct Pass {
@@ -32,6 +34,8 @@ pub(super) struct PreTokenizer {
     pub(super) ignore_merges: bool,
     /// Whether models of this kind want a BOS unless they say otherwise.
     pub(super) adds_bos: bool,
+    /// Whether a text is composed (Unicode's NFC) before it is cut.
+    composes: bool,
 }
 
 const GPT2: (&str, Spaces) = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+", Spaces::Shorten);
@@ -41,6 +45,23 @@ const LLAMA3: (&str, Spaces) = (
 );
 const QWEN2: (&str, Spaces) = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
+    Spaces::ShortenWithinLine,
+);
+
+const TEKKEN: (&str, Spaces) = (
+    concat!(
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
+        r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"
+    ),
+    Spaces::ShortenWithinLine,
+);
+const GPT4O: (&str, Spaces) = (
+    concat!(
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+        r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+"
+    ),
     Spaces::ShortenWithinLine,
 );
 
@@ -58,6 +79,11 @@ impl PreTokenizer {
             "gpt-2" | "phi-2" | "mpt" | "olmo" => &[GPT2],
             "smollm" | "starcoder" | "refact" => &[(r"\p{N}", Spaces::Keep), GPT2],
             "qwen2" | "stablelm2" | "deepseek-r1-qwen" => &[QWEN2],
+            "tekken" => &[TEKKEN],
+            // Phi-4-mini.
+            "gpt-4o" => &[GPT4O],
+            // Phi-4.
+            "dbrx" => &[LLAMA3],
             _ if llama3 => &[LLAMA3],
             _ => return Err(ModelError::Tokenizer { what: "pre-tokenizer", name: name.to_owned() }),
         };
@@ -65,7 +91,18 @@ impl PreTokenizer {
             let fault = |error| ModelError::metadata("tokenizer.ggml.pre", format!("{name}: {error}"));
             Ok(Pass { pattern: Regex::new(pattern).map_err(fault)?, spaces: *spaces })
         });
-        Ok(Self { passes: passes.collect::<Result<_, ModelError>>()?, ignore_merges: llama3, adds_bos: llama3 })
+        let whole_words = llama3 || name == "tekken";
+        Ok(Self {
+            passes: passes.collect::<Result<_, ModelError>>()?,
+            ignore_merges: whole_words,
+            adds_bos: whole_words,
+            composes: name == "qwen2",
+        })
+    }
+
+    /// What is cut instead of `text`.
+    pub(super) fn normalised<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.composes { ComposingNormalizerBorrowed::new_nfc().normalize(text) } else { Cow::Borrowed(text) }
     }
 
     /// The words of `text`, which together are the text.
@@ -131,6 +168,8 @@ mod tests {
     fn published(name: &str) -> Regex {
         let pattern = match name {
             "gpt-2" => GPT2.0.replace(r"|\s+", r"|\s+(?!\S)|\s+"),
+            "tekken" => TEKKEN.0.replace(r"|\s+", r"|\s+(?!\S)|\s+"),
+            "gpt-4o" => GPT4O.0.replace(r"|\s+", r"|\s+(?!\S)|\s+"),
             "llama-bpe" => LLAMA3.0.replace(r"|\s+", r"|\s+(?!\S)|\s+"),
             _ => QWEN2.0.replace(r"|\s+", r"|\s+(?!\S)|\s+"),
         };
@@ -140,7 +179,7 @@ mod tests {
 
     /// Compiled once: a pattern with Unicode classes takes longer to compile than to match.
     static PUBLISHED: LazyLock<Vec<(&str, PreTokenizer, Regex)>> = LazyLock::new(|| {
-        let names = ["gpt-2", "llama-bpe", "qwen2"];
+        let names = ["gpt-2", "llama-bpe", "qwen2", "tekken", "gpt-4o"];
         names.map(|name| (name, PreTokenizer::named(name).unwrap(), published(name))).into()
     });
     static SEVERAL_PASSES: LazyLock<[PreTokenizer; 2]> =
@@ -166,7 +205,7 @@ mod tests {
     #[test]
     fn a_megabyte_of_spaces_is_cut_in_linear_time() {
         let text = format!("{}x", " ".repeat(1 << 20));
-        for name in ["default", "gpt-2", "llama-bpe", "qwen2", "smollm"] {
+        for name in ["default", "gpt-2", "llama-bpe", "qwen2", "smollm", "tekken", "gpt-4o"] {
             let pieces = PreTokenizer::named(name).unwrap().split(&text).unwrap();
             assert_eq!(pieces, [&text[1..1 << 20], " x"], "{name}");
         }
@@ -174,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused() {
-        let error = PreTokenizer::named("tekken").err().unwrap().to_string();
-        assert_eq!(error, "pre-tokenizer tekken is not supported yet");
+        let error = PreTokenizer::named("chameleon").err().unwrap().to_string();
+        assert_eq!(error, "pre-tokenizer chameleon is not supported yet");
     }
 }

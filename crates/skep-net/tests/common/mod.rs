@@ -65,7 +65,7 @@ pub fn open(next: Peer) -> Control {
         model: ModelId([3; 32]),
         blocks: BlockRange::new(0, 2).unwrap(),
         next,
-        candidates: 40,
+        output: Output::Candidates(40),
         max_positions: 256,
     }
 }

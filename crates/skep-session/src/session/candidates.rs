@@ -1,6 +1,6 @@
-//! From candidates to tokens (rules 1 and 2).
+//! From candidates to tokens, and the vector (rules 1, 2 and 8).
 
-use super::{Effect, Finish, Phase, Session, SessionError};
+use super::{Effect, Finish, Phase, Session, SessionError, Task};
 use skep_types::{
     NodeId,
     wire::{Frame, Payload, SessionId},
@@ -21,17 +21,13 @@ impl Session {
             return;
         }
         let awaited = frame.pos == self.end().saturating_sub(1);
-        let list = match &frame.payload {
-            Payload::Candidates(list) if !awaited && well_formed(list, self.config.vocab) => return,
-            Payload::Candidates(list) if list.len() >= self.needed as usize && well_formed(list, self.config.vocab) => {
-                list
-            }
-            _ => {
-                self.lasts.remove(&from);
-                self.accuse(now, from, "its candidates are not a list of best tokens", out);
-                return;
-            }
-        };
+        if let Err(cause) = self.judge(&frame.payload, awaited) {
+            self.lasts.remove(&from);
+            return self.accuse(now, from, cause, out);
+        }
+        if !awaited {
+            return;
+        }
         let running = matches!(self.phase, Phase::Running { .. });
         if frame.epoch == self.epoch && running {
             if frame.pos >= self.settles_at {
@@ -39,22 +35,51 @@ impl Session {
             }
             self.ledger.hops(&self.route, &frame.hops);
         }
-        match self.config.sampler.draw(u64::from(self.end()), list, &self.tokens) {
-            Ok(id) => self.on_draw(now, id, out),
-            Err(reason) => self.fail(SessionError::Sampling(reason), out),
+        match (&self.config.task, frame.payload) {
+            (Task::Generate(task), Payload::Candidates(list)) => {
+                match task.sampler.draw(u64::from(self.end()), &list, &self.tokens) {
+                    Ok(id) => self.on_draw(now, id, out),
+                    Err(reason) => self.fail(SessionError::Sampling(reason), out),
+                }
+            }
+            (Task::Encode(_), Payload::Vector(values)) => {
+                out.extend(self.ledger.drawn(now, 0).map(Effect::Recovered));
+                out.push(Effect::Vector(values));
+                self.finish(now, Finish::Stop, out);
+            }
+            // Not judged good.
+            _ => {}
         }
+    }
+
+    /// Whether a healthy last stage could have sent this, or what is wrong with it.
+    fn judge(&self, payload: &Payload, awaited: bool) -> Result<(), &'static str> {
+        let (good, cause) = match (&self.config.task, payload) {
+            (Task::Generate(_), Payload::Candidates(list)) => {
+                let enough = !awaited || list.len() >= self.needed as usize;
+                (enough && well_formed(list, self.config.vocab), "its candidates are not a list of best tokens")
+            }
+            (Task::Encode(task), Payload::Vector(values)) => {
+                let finite = values.iter().all(|value| value.is_finite());
+                (finite && values.len() == task.width as usize, "its vector is not one of this model's")
+            }
+            _ => (false, "it sent another kind of output than it was asked for"),
+        };
+        if good { Ok(()) } else { Err(cause) }
     }
 
     /// Takes the token at the next position.
     fn on_draw(&mut self, now: Duration, id: u32, out: &mut Vec<Effect>) {
+        let Task::Generate(task) = &self.config.task else { return };
+        let (max_new, ends) = (task.max_new, task.end_tokens.contains(&id));
         let index = self.drawn();
         out.extend(self.ledger.drawn(now, index).map(Effect::Recovered));
-        if self.config.end_tokens.contains(&id) {
+        if ends {
             return self.finish(now, Finish::Stop, out);
         }
         out.push(Effect::Token { index, id });
         self.tokens.push(id);
-        if self.drawn() >= self.config.max_new {
+        if self.drawn() >= max_new {
             return self.finish(now, Finish::Length, out);
         }
         self.step_from = self.end() - 1;
@@ -65,15 +90,15 @@ impl Session {
         }
     }
 
-    /// The position after the last token.
+    /// The position after the last row.
     pub(super) fn end(&self) -> u32 {
-        // Checked in `new`: prompt and answer fit 32 bits.
-        self.tokens.len() as u32
+        self.input_rows + self.drawn()
     }
 
     /// Tokens drawn so far.
     pub(super) fn drawn(&self) -> u32 {
-        (self.tokens.len() - self.config.prompt.len()) as u32
+        // Checked in `new`: prompt and answer fit 32 bits. Of an image there are no tokens.
+        (self.tokens.len() as u32).saturating_sub(self.input_rows)
     }
 }
 

@@ -1,10 +1,10 @@
-//! Opening a chain, feeding it and ending it (rules 1 and 8).
+//! Opening a chain, feeding it and ending it (rules 1 and 9).
 
-use super::{Effect, Finish, Phase, Rung, Session, SessionError};
+use super::{Effect, Encode, Finish, Phase, Rung, Session, SessionError, Source, Task};
 use crate::stage::rows_per_frame;
 use skep_types::{
     NodeId,
-    wire::{Control, ControlReply, Fault, Frame, MAX_HOPS, Payload, Peer, SessionId},
+    wire::{Control, ControlReply, Fault, Frame, MAX_HOPS, Output, Payload, Peer, SessionId},
 };
 use std::time::Duration;
 
@@ -62,9 +62,14 @@ impl Session {
 
     /// Opens the stages of the chain that have not been opened.
     pub(super) fn open(&mut self, now: Duration, rung: Rung, out: &mut Vec<Effect>) {
-        let candidates = if self.needed >= self.config.vocab { 0 } else { self.needed };
         // Checked in `new`: the sum fits.
-        let max_positions = self.config.prompt.len() as u32 + self.config.max_new;
+        let (output, max_positions) = match &self.config.task {
+            Task::Generate(task) => {
+                let candidates = if self.needed >= self.config.vocab { 0 } else { self.needed };
+                (Output::Candidates(candidates), self.input_rows + task.max_new)
+            }
+            Task::Encode(_) => (Output::Vector, self.input_rows),
+        };
         for at in (0..self.route.len()).filter(|at| !self.links[*at].opened) {
             let stage = &self.route[at];
             let message = Control::Open {
@@ -73,7 +78,7 @@ impl Session {
                 model: self.config.model,
                 blocks: stage.blocks,
                 next: self.next_of(at),
-                candidates,
+                output,
                 max_positions,
             };
             self.members.insert(stage.peer.node, stage.peer.clone());
@@ -132,11 +137,21 @@ impl Session {
     /// Sends the tokens from `from` to the end, in chunks; outputs below `forward_from` go no further than the first stage.
     pub(super) fn send_tokens(&self, from: u32, forward_from: u32, out: &mut Vec<Effect>) {
         let Some(first) = self.route.first() else { return };
-        let most = rows_per_frame(self.config.d_model, MAX_HOPS);
-        let chunk = if self.config.prefill_chunk == 0 { most } else { self.config.prefill_chunk.min(most) };
+        let chunk = match &self.config.task {
+            // Whole, as it was checked to fit; `from` is 0 at every step of an encoding, for there is only one.
+            Task::Encode(_) => self.end(),
+            Task::Generate(task) => {
+                let most = rows_per_frame(self.config.d_model, MAX_HOPS);
+                if task.prefill_chunk == 0 { most } else { task.prefill_chunk.min(most) }
+            }
+        };
         let mut at = from;
         while at < self.end() {
             let end = at.saturating_add(chunk).min(self.end());
+            let payload = match &self.config.task {
+                Task::Encode(Encode { source: Source::Patches { values, .. }, .. }) => Payload::Rows(values.clone()),
+                _ => Payload::Tokens(self.tokens[at as usize..end as usize].to_vec()),
+            };
             let frame = Frame {
                 epoch: self.epoch,
                 pos: at,
@@ -144,7 +159,7 @@ impl Session {
                 forward_from,
                 wants_candidates: end == self.end(),
                 hops: Vec::new(),
-                payload: Payload::Tokens(self.tokens[at as usize..end as usize].to_vec()),
+                payload,
             };
             out.push(Effect::Send { to: first.peer.clone(), session: self.id, epoch: self.epoch, frame });
             at = end;

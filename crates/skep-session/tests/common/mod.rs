@@ -1,11 +1,15 @@
 //! A model that is wrong as soon as anything is: every value depends on every row before it, in order.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use skep_session::{Compute, Sampler};
+use skep_session::{Compute, Sampler, Source};
 use skep_types::{BlockRange, NodeId, wire::Peer};
 
 pub const D_MODEL: u32 = 4;
 pub const VOCAB: u32 = 50;
+/// Values per patch of an image.
+pub const D_PATCH: u32 = 3;
+/// Values of a vector.
+pub const VECTOR: u32 = 5;
 
 /// SplitMix64's finaliser over a running state.
 pub fn mix(state: u64, value: u64) -> u64 {
@@ -58,6 +62,13 @@ impl Compute for HashModel {
         Ok(tokens.iter().flat_map(|id| (0..D_MODEL).map(|at| value(mix(u64::from(*id), u64::from(at))))).collect())
     }
 
+    fn embed_patches(&mut self, patches: &[f32]) -> Result<Vec<f32>, String> {
+        let rows = patches.chunks_exact(D_PATCH as usize);
+        self.embedded += rows.len() as u32;
+        let hash = |row: &[f32]| row.iter().fold(2, |state, one| mix(state, u64::from(one.to_bits())));
+        Ok(rows.flat_map(|row| (0..D_MODEL).map(move |at| value(mix(hash(row), u64::from(at))))).collect())
+    }
+
     fn forward(&mut self, rows: &mut Vec<f32>) -> Result<(), String> {
         for row in rows.chunks_exact_mut(D_MODEL as usize) {
             self.rows_run += 1;
@@ -81,6 +92,23 @@ impl Compute for HashModel {
         }
         Ok(all)
     }
+
+    fn vector(&mut self, rows: &[f32]) -> Result<Vec<f32>, String> {
+        let hash = rows.iter().fold(3, |state, one| mix(state, u64::from(one.to_bits())));
+        Ok((0..VECTOR).map(|at| value(mix(hash, u64::from(at)))).collect())
+    }
+}
+
+/// What one machine says of a whole input.
+pub fn expected_vector(n_blocks: u32, source: &Source) -> Vec<f32> {
+    let mut model = HashModel::new(BlockRange::new(0, n_blocks).unwrap());
+    let embedded = match source {
+        Source::Tokens(tokens) => model.embed(tokens),
+        Source::Patches { values, .. } => model.embed_patches(values),
+    };
+    let mut rows = embedded.unwrap();
+    model.forward(&mut rows).unwrap();
+    model.vector(&rows).unwrap()
 }
 
 /// Draws one of the best `best` by a hash of seed, position and the last token.

@@ -3,7 +3,10 @@
 use super::{DETECTION_US, Event, GATEWAY, Rng, World};
 use crate::common::{VOCAB, peer};
 use skep_session::Input;
-use skep_types::{BlockRange, wire::SessionId};
+use skep_types::{
+    BlockRange,
+    wire::{Payload, SessionId},
+};
 use std::collections::BTreeSet;
 
 /// One kind of disaster.
@@ -76,14 +79,23 @@ pub fn spans(rng: &mut Rng, n_blocks: u32) -> Vec<BlockRange> {
     spans
 }
 
-/// Makes candidates that no stage may send.
-pub fn spoil(rng: &mut Rng, list: &mut Vec<(u32, f32)>) {
-    match rng.below(4) {
-        0 => list[0].1 = f32::NAN,
-        1 => list[0].0 = VOCAB,
-        2 => list.push((list[0].0, -1.0)),
-        _ => list.insert(0, (0, -1e9)),
+/// Makes an output that no stage may send. Returns whether it was one.
+pub fn spoil(rng: &mut Rng, payload: &mut Payload) -> bool {
+    match payload {
+        Payload::Candidates(list) => match rng.below(4) {
+            0 => list[0].1 = f32::NAN,
+            1 => list[0].0 = VOCAB,
+            2 => list.push((list[0].0, -1.0)),
+            _ => list.insert(0, (0, -1e9)),
+        },
+        Payload::Vector(values) => match rng.below(3) {
+            0 => values[0] = f32::INFINITY,
+            1 => values.push(1.0),
+            _ => *payload = Payload::Candidates(vec![(1, 1.0)]),
+        },
+        _ => return false,
     }
+    true
 }
 
 impl World {

@@ -5,12 +5,15 @@
 
 mod faults;
 
-use crate::common::{D_MODEL, HashModel, HashSampler, VOCAB, expected, mix, peer};
+use crate::common::{D_MODEL, D_PATCH, HashModel, HashSampler, VECTOR, VOCAB, expected, expected_vector, mix, peer};
 use skep_plan::Offer;
-use skep_session::{Effect, Input, Limits, Report, Session, SessionConfig, SessionError, Stage, StageConfig};
+use skep_session::{
+    Effect, Encode, Generate, Input, Limits, Report, Session, SessionConfig, SessionError, Source, Stage, StageConfig,
+    Task,
+};
 use skep_types::{
     BlockRange, ModelId, NodeId,
-    wire::{Control, ControlReply, Fault, Frame, HopReport, Payload, Peer, SessionId},
+    wire::{Control, ControlReply, Fault, Frame, HopReport, Peer, SessionId},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -104,9 +107,12 @@ pub struct World {
     wake: Option<u64>,
     faults: Faults,
     n_blocks: u32,
+    d_patch: u32,
     slow_open_us: u64,
     pub expected: Vec<u32>,
     pub answer: Vec<u32>,
+    pub expected_vector: Vec<f32>,
+    pub vector: Vec<f32>,
     /// When the start and each token happened.
     pub token_times: Vec<u64>,
     /// When something was broken on purpose.
@@ -130,17 +136,40 @@ impl World {
         let sampler = HashSampler { seed, best: rng.between(1, 6) as u32 };
         let end_tokens = if rng.chance(20) { vec![rng.below(u64::from(VOCAB)) as u32] } else { Vec::new() };
         let expected = expected(n_blocks, &prompt, max_new, &end_tokens, &sampler);
+        let prefill_chunk = [0, 0, 1, 2, 3, 7][rng.below(6) as usize];
+        let sampler = Box::new(sampler);
+        let task = Task::Generate(Generate { prompt, max_new, end_tokens, sampler, prefill_chunk });
+        let faults = faults(&mut rng, max_new);
+        Self { expected, ..Self::with(seed, rng, task, spans, faults) }
+    }
+
+    /// The same for a request for a vector; everything that goes wrong does so at its beginning.
+    pub fn encoding(seed: u64, faults: fn(&mut Rng, u32) -> Faults) -> Self {
+        let mut rng = Rng::new(seed);
+        let n_blocks = rng.between(1, 6) as u32;
+        let spans = faults::spans(&mut rng, n_blocks);
+        let rows = rng.between(1, 12) as u32;
+        let source = if rng.chance(50) {
+            Source::Tokens((0..rows).map(|_| rng.below(u64::from(VOCAB)) as u32).collect())
+        } else {
+            Source::Patches { rows, values: (0..rows * D_PATCH).map(|_| rng.below(256) as f32).collect() }
+        };
+        let expected_vector = expected_vector(n_blocks, &source);
+        let d_patch = if matches!(source, Source::Patches { .. }) { D_PATCH } else { 0 };
+        let faults = faults(&mut rng, 1);
+        let world = Self::with(seed, rng, Task::Encode(Encode { source, width: VECTOR }), spans, faults);
+        Self { expected_vector, d_patch, ..world }
+    }
+
+    fn with(seed: u64, mut rng: Rng, task: Task, spans: Vec<BlockRange>, faults: Faults) -> Self {
+        let n_blocks = spans.iter().map(BlockRange::end).max().unwrap();
         let config = SessionConfig {
             model: ModelId([5; 32]),
             n_blocks,
             vocab: VOCAB,
             d_model: D_MODEL,
             gateway: peer(GATEWAY),
-            prompt,
-            max_new,
-            end_tokens,
-            sampler: Box::new(sampler),
-            prefill_chunk: [0, 0, 1, 2, 3, 7][rng.below(6) as usize],
+            task,
             id_seed: [seed as u8; 32],
             limits: Limits {
                 open_timeout: Duration::from_millis(600),
@@ -155,7 +184,7 @@ impl World {
         };
         Self {
             seed,
-            faults: faults(&mut rng, max_new),
+            faults,
             slow_open_us: if rng.chance(30) { rng.between(1, 300_000) } else { 0 },
             rng,
             now: 0,
@@ -167,8 +196,11 @@ impl World {
             generations: BTreeMap::new(),
             wake: None,
             n_blocks,
-            expected,
+            d_patch: 0,
+            expected: Vec::new(),
             answer: Vec::new(),
+            expected_vector: Vec::new(),
+            vector: Vec::new(),
             token_times: vec![0],
             disasters: Vec::new(),
             outcome: None,
@@ -286,6 +318,10 @@ impl World {
                 self.token_times.push(self.now);
                 self.strike(index + 1);
             }
+            Effect::Vector(values) => {
+                assert!(self.vector.is_empty(), "seed {}: a second vector", self.seed);
+                self.vector = values;
+            }
             Effect::Recovered(report) => assert!(!report.lost.is_empty(), "seed {}", self.seed),
             Effect::Done(report) => {
                 self.token_times.push(self.now);
@@ -369,16 +405,17 @@ impl World {
     }
 
     fn on_control(&mut self, id: u8, life: u32, message: Control) {
-        let n_blocks = self.n_blocks;
+        let (n_blocks, d_patch) = (self.n_blocks, self.d_patch);
         let node = self.nodes.get_mut(&id).unwrap();
         if !node.alive || node.life != life {
             return;
         }
         match message {
-            Control::Open { session, epoch, blocks, next, candidates, max_positions, .. } => {
+            Control::Open { session, epoch, blocks, next, output, max_positions, .. } => {
                 assert!(node.blocks.covers(&blocks), "seed {}: node {id} does not hold {blocks}", self.seed);
+                let d_model = D_MODEL;
                 let config =
-                    StageConfig { session, epoch, blocks, n_blocks, d_model: D_MODEL, candidates, max_positions, next };
+                    StageConfig { session, epoch, blocks, n_blocks, d_model, d_patch, output, max_positions, next };
                 node.stages.insert(session, (Stage::new(config), HashModel::new(blocks)));
                 let slow = if self.slow_open_us > 0 { self.rng.below(self.slow_open_us) } else { 0 };
                 let time = self.arrival(id, GATEWAY, false, session, slow);
@@ -419,11 +456,8 @@ impl World {
         for mut out in sent {
             out.frame.hops.push(HopReport { hold_us: 10, rtt_us: u32::MAX });
             let node = self.nodes.get_mut(&id).unwrap();
-            if node.garbage > 0
-                && let Payload::Candidates(list) = &mut out.frame.payload
-            {
+            if node.garbage > 0 && faults::spoil(&mut self.rng, &mut out.frame.payload) {
                 node.garbage -= 1;
-                faults::spoil(&mut self.rng, list);
                 self.disasters.push(self.now);
             }
             self.send(id, &out.next, session, out.frame);

@@ -58,6 +58,8 @@ pub enum Payload {
     Rows(Vec<f32>),
     /// Candidates as (token id, logit), best first.
     Candidates(Vec<(u32, f32)>),
+    /// What a model says of its whole input.
+    Vector(Vec<f32>),
 }
 
 /// One frame of a data stream.
@@ -71,7 +73,7 @@ pub struct Frame {
     pub rows: u32,
     /// Outputs of positions below this are kept by the receiver but not forwarded.
     pub forward_from: u32,
-    /// Whether the candidates after the last row are wanted.
+    /// Whether the candidates after the last row, or the vector of all rows, are wanted.
     pub wants_candidates: bool,
     /// Reports of the stages passed so far, first stage first.
     pub hops: Vec<HopReport>,
@@ -118,7 +120,7 @@ impl FrameHeader {
     }
 
     fn check(&self) -> Result<(), FrameError> {
-        if !(1..=3).contains(&self.kind) {
+        if !(1..=4).contains(&self.kind) {
             return Err(FrameError::Kind(self.kind));
         }
         if self.flags & !WANTS_CANDIDATES != 0 {
@@ -137,11 +139,12 @@ impl FrameHeader {
         let bytes = self.body_bytes().saturating_sub(reports);
         let unit = match self.kind {
             3 => 8,
+            4 => 4,
             _ => 4 * u64::from(self.rows),
         };
         let fits = self.body_bytes() >= reports && bytes > 0 && (bytes as u64).is_multiple_of(unit);
         let exact = self.kind != 1 || bytes as u64 == unit;
-        let single = self.kind != 3 || self.rows == 1;
+        let single = !matches!(self.kind, 3 | 4) || self.rows == 1;
         if fits && exact && single { Ok(()) } else { Err(FrameError::Payload { bytes, rows: self.rows }) }
     }
 }
@@ -150,6 +153,22 @@ impl Frame {
     /// The position after the last row.
     pub fn end(&self) -> u32 {
         self.pos + self.rows
+    }
+
+    /// Keeps the first `rows` rows and gives the others as a frame of their own, which alone wants candidates if this one did.
+    /// `None`, and nothing changes, when there are no others or the payload is not so many equal rows.
+    pub fn cut(&mut self, rows: u32) -> Option<Self> {
+        let after = self.rows.checked_sub(rows).filter(|after| rows > 0 && *after > 0)?;
+        let whole =
+            |len: usize| len.is_multiple_of(self.rows as usize).then(|| len / self.rows as usize * rows as usize);
+        let payload = match &mut self.payload {
+            Payload::Tokens(tokens) => Payload::Tokens(tokens.split_off(whole(tokens.len())?)),
+            Payload::Rows(values) => Payload::Rows(values.split_off(whole(values.len())?)),
+            Payload::Candidates(_) | Payload::Vector(_) => return None,
+        };
+        let rest = Self { pos: self.pos.checked_add(rows)?, rows: after, payload, hops: self.hops.clone(), ..*self };
+        (self.rows, self.wants_candidates) = (rows, false);
+        Some(rest)
     }
 
     /// The frame's bytes, header first.
@@ -161,6 +180,7 @@ impl Frame {
             Payload::Tokens(tokens) => (1u8, 4, tokens.len()),
             Payload::Rows(values) => (2, 4, values.len()),
             Payload::Candidates(list) => (3, 8, list.len()),
+            Payload::Vector(values) => (4, 4, values.len()),
         };
         let body = self.hops.len() * 8 + unit * count;
         let header = FrameHeader {
@@ -186,7 +206,9 @@ impl Frame {
         }
         match &self.payload {
             Payload::Tokens(tokens) => tokens.iter().for_each(|id| bytes.extend(id.to_le_bytes())),
-            Payload::Rows(values) => values.iter().for_each(|value| bytes.extend(value.to_le_bytes())),
+            Payload::Rows(values) | Payload::Vector(values) => {
+                values.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
+            }
             Payload::Candidates(list) => list.iter().for_each(|(id, logit)| {
                 bytes.extend(id.to_le_bytes());
                 bytes.extend(logit.to_le_bytes());
@@ -205,9 +227,11 @@ impl Frame {
         }
         let (reports, payload) = body.split_at(header.hops as usize * 8);
         let words = |bytes: &[u8]| bytes.chunks_exact(4).map(|four| word(four, 0)).collect::<Vec<u32>>();
+        let values = |bytes: &[u8]| words(bytes).into_iter().map(f32::from_bits).collect();
         let payload = match header.kind {
             1 => Payload::Tokens(words(payload)),
-            2 => Payload::Rows(words(payload).into_iter().map(f32::from_bits).collect()),
+            2 => Payload::Rows(values(payload)),
+            4 => Payload::Vector(values(payload)),
             _ => Payload::Candidates(
                 payload.chunks_exact(8).map(|pair| (word(pair, 0), f32::from_bits(word(pair, 4)))).collect(),
             ),

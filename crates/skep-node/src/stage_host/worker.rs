@@ -1,0 +1,204 @@
+//! The compute thread: takes what gateways and hops send, lets the pool compute, and sends on what comes of it.
+
+use super::pool::{Pool, Settled};
+use super::{Job, StageLimits};
+use crate::links::Links;
+use skep_model::{Purpose, Span};
+use skep_session::{Outgoing, StageConfig};
+use skep_types::wire::{
+    Control, ControlReply, Fault, Frame, HopReport, Output, Peer, SessionId, StreamHello, cut_reason,
+};
+use skep_types::{BlockRange, ModelId, NodeId};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// Who opened a session, and where its outputs go.
+struct Client {
+    link: u64,
+    bytes: u64,
+    replies: mpsc::Sender<ControlReply>,
+    out: Option<Out>,
+}
+
+/// The link to the next hop of a session.
+struct Out {
+    node: NodeId,
+    epoch: u32,
+    frames: mpsc::Sender<Frame>,
+}
+
+/// The compute thread's own state.
+pub(super) struct Worker {
+    model: ModelId,
+    purpose: Purpose,
+    span: Arc<Span>,
+    limits: StageLimits,
+    links: Links,
+    pool: Pool,
+    /// One for each seat of the pool.
+    clients: HashMap<SessionId, Client>,
+}
+
+impl Worker {
+    pub(super) fn new(model: ModelId, span: Arc<Span>, limits: StageLimits, links: Links) -> Self {
+        let (purpose, pool) = (Purpose::of(span.config()), Pool::new(span.clone()));
+        Self { model, purpose, pool, span, limits, links, clients: HashMap::new() }
+    }
+
+    /// Works until the node is gone.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        if let Err(error) = skep_kernels::check_float_environment() {
+            tracing::error!(%error, "this thread does not compute the same bits as others; it serves nothing");
+            return;
+        }
+        loop {
+            if self.pool.is_idle() {
+                let Some(job) = queue.blocking_recv() else { return };
+                self.take(job);
+            }
+            // Whatever has come meanwhile shares the next pass.
+            while let Ok(job) = queue.try_recv() {
+                self.take(job);
+            }
+            for Settled { session, arrived, result } in self.pool.pass() {
+                self.settle(session, result, arrived);
+            }
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Control { link, request, replies } => self.control(link, request, replies),
+            Job::Arrived { session, arrival } => self.pool.arrive(session, arrival),
+            Job::LinkOver { link } => {
+                let over = self.clients.iter().filter(|(_, client)| client.link == link);
+                for session in over.map(|(session, _)| *session).collect::<Vec<_>>() {
+                    self.close(session);
+                }
+            }
+        }
+    }
+
+    fn control(&mut self, link: u64, request: Control, replies: mpsc::Sender<ControlReply>) {
+        match request {
+            Control::Open { session, epoch, model, blocks, next, output, max_positions } => {
+                let config = StageConfig {
+                    session,
+                    epoch,
+                    blocks,
+                    n_blocks: self.span.config().n_blocks,
+                    d_model: self.span.config().d_model as u32,
+                    d_patch: self.purpose.d_patch() as u32,
+                    output,
+                    max_positions,
+                    next,
+                };
+                let reply = match self.open(link, model, config, replies.clone()) {
+                    Ok(()) => ControlReply::Opened { session, epoch },
+                    Err(reason) => ControlReply::Refused { session, reason: cut_reason(reason) },
+                };
+                let _ = replies.try_send(reply);
+            }
+            Control::Redirect { session, epoch, next, replay_from, forward_from } => {
+                if self.clients.get(&session).is_some_and(|client| client.link == link) {
+                    let outgoing = self.pool.redirect(session, epoch, next, replay_from, forward_from);
+                    self.settle(session, Ok(outgoing), Instant::now());
+                }
+            }
+            Control::Close { session } => {
+                if self.clients.get(&session).is_some_and(|client| client.link == link) {
+                    self.close(session);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, session: SessionId) {
+        self.clients.remove(&session);
+        self.pool.close(session);
+    }
+
+    /// Makes a session, or says why not. Memory is counted before it is taken.
+    fn open(
+        &mut self,
+        link: u64,
+        model: ModelId,
+        config: StageConfig,
+        replies: mpsc::Sender<ControlReply>,
+    ) -> Result<(), String> {
+        if model != self.model {
+            return Err(format!("this node holds blocks of model {}", self.model.short()));
+        }
+        if !self.span.blocks().covers(&config.blocks) {
+            return Err(format!("this node holds blocks {}, not {}", self.span.blocks(), config.blocks));
+        }
+        match (config.output, self.purpose.vector_width()) {
+            (Output::Vector, None) => return Err("this model continues texts and makes no vectors".to_owned()),
+            (Output::Candidates(_), Some(_)) => return Err("this model makes vectors and draws no tokens".to_owned()),
+            _ => {}
+        }
+        // Whoever knows the session's id may begin it anew; what was computed before is forgotten.
+        self.close(config.session);
+        if self.clients.len() >= self.limits.sessions {
+            return Err(format!("{} sessions are open here, the most this node serves", self.limits.sessions));
+        }
+        let bytes = session_bytes(&self.span, config.blocks, config.max_positions);
+        let used: u64 = self.clients.values().map(|client| client.bytes).sum();
+        if used.saturating_add(bytes) > self.limits.session_bytes {
+            return Err(format!("the session needs {bytes} bytes and {} are free", self.limits.session_bytes - used));
+        }
+        let session = config.session;
+        self.pool.open(config)?;
+        self.clients.insert(session, Client { link, bytes, replies, out: None });
+        Ok(())
+    }
+
+    /// Sends what the stage put out, or tells the gateway why there is nothing.
+    fn settle(&mut self, session: SessionId, result: Result<Vec<Outgoing>, Fault>, arrived: Instant) {
+        let outgoing = match result {
+            Ok(outgoing) => outgoing,
+            Err(fault) => return self.fault(session, fault),
+        };
+        for Outgoing { next, epoch, mut frame } in outgoing {
+            frame.hops.push(HopReport {
+                hold_us: u32::try_from(arrived.elapsed().as_micros()).unwrap_or(u32::MAX),
+                rtt_us: self.links.rtt_us(next.node),
+            });
+            let node = next.node;
+            let Some(out) = self.out(session, next, epoch) else { return };
+            if out.frames.try_send(frame).is_err() {
+                return self.fault(session, Fault::NextLost { node });
+            }
+        }
+    }
+
+    /// The link to the next hop, opened when hop or epoch changed.
+    fn out(&mut self, session: SessionId, next: Peer, epoch: u32) -> Option<&Out> {
+        let client = self.clients.get_mut(&session)?;
+        let node = next.node;
+        if client.out.as_ref().is_none_or(|out| (out.node, out.epoch) != (node, epoch)) {
+            let replies = client.replies.clone();
+            let lost = move || {
+                let _ = replies.try_send(ControlReply::Fault { session, epoch, fault: Fault::NextLost { node } });
+            };
+            let frames = self.links.data(&next, StreamHello { session, epoch }, lost);
+            client.out = Some(Out { node, epoch, frames });
+        }
+        client.out.as_ref()
+    }
+
+    fn fault(&mut self, session: SessionId, fault: Fault) {
+        let (Some(client), Some(epoch)) = (self.clients.get(&session), self.pool.epoch(session)) else { return };
+        tracing::warn!(?session, ?fault, "a stage cannot go on");
+        let _ = client.replies.try_send(ControlReply::Fault { session, epoch, fault });
+    }
+}
+
+/// Bytes that a session may come to hold: keys and values of its blocks, and its retained output rows.
+fn session_bytes(span: &Span, blocks: BlockRange, max_positions: u32) -> u64 {
+    let pages = u64::from(max_positions).div_ceil(skep_kernels::PAGE as u64) * u64::from(blocks.len());
+    let retained = u64::from(max_positions) * 4 * span.config().d_model as u64;
+    pages.saturating_mul(span.kv_layout().page_bytes() as u64).saturating_add(retained)
+}

@@ -1,0 +1,121 @@
+//! How many tokens a second a chain of nodes gives to one session and to eight at once, over real QUIC on one machine.
+//!
+//! With `--prompt N` one more session reads a prompt of N tokens meanwhile, and the longest time between two tokens of the
+//! others is shown. A measurement, not a test.
+//!
+//! `cargo run --release -p skep --example sessions -- MODEL.gguf [--stages K] [--tokens N] [--prompt N]`
+
+use skep_node::{Event, GatewayLimits, GenerateRequest, Node, NodeConfig, Prompt, StageLimits};
+use skep_types::BlockRange;
+use skep_types::wire::Peer;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+type Failure = Box<dyn std::error::Error>;
+const USAGE: &str = "usage: sessions MODEL.gguf [--stages K] [--tokens N] [--prompt N]";
+const SESSIONS: u32 = 8;
+/// When the long prompt comes: the other session has begun to decode by then.
+const PROMPT_AFTER: Duration = Duration::from_millis(100);
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<(), Failure> {
+    let mut words = std::env::args().skip(1);
+    let model = PathBuf::from(words.next().ok_or(USAGE)?);
+    let (mut stages, mut tokens, mut prompt) = (3, 64, 0);
+    while let Some(option) = words.next() {
+        let value: u32 = words.next().ok_or(USAGE)?.parse()?;
+        match option.as_str() {
+            "--stages" => stages = value,
+            "--tokens" => tokens = value,
+            "--prompt" => prompt = value,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let n_blocks = skep_model::ModelConfig::from_gguf(&skep_model::Gguf::open(&model)?)?.n_blocks;
+    let nodes = chain(&model, n_blocks, stages).await?;
+    println!("{}: {stages} stages, {tokens} tokens a session", model.display());
+    for sessions in [1, SESSIONS, 1, SESSIONS] {
+        let (rate, longest) = measure(&nodes[0], sessions, tokens, 0).await?;
+        println!("{sessions} sessions: {rate:.1} tokens/s in all, longest wait for a token {longest:.0?}");
+    }
+    if prompt > 0 {
+        let (_, longest) = measure(&nodes[0], 1, tokens, prompt).await?;
+        println!("1 session beside a prompt of {prompt}: longest wait for a token {longest:.0?}");
+    }
+    for node in nodes.into_iter().rev() {
+        node.close().await;
+    }
+    Ok(())
+}
+
+/// A gateway without blocks, and `k` nodes that share all of them evenly.
+async fn chain(model: &Path, n_blocks: u32, k: u32) -> Result<Vec<Node>, Failure> {
+    let mut nodes = vec![start(model, None, None).await?];
+    for stage in 0..k {
+        let blocks = BlockRange::new(stage * n_blocks / k, (stage + 1) * n_blocks / k)?;
+        let gateway = nodes[0].peer().clone();
+        nodes.push(start(model, Some(blocks), Some(gateway)).await?);
+    }
+    Ok(nodes)
+}
+
+async fn start(model: &Path, blocks: Option<BlockRange>, join: Option<Peer>) -> Result<Node, Failure> {
+    let config = NodeConfig {
+        secret: skep_net::random_bytes(),
+        bind: "127.0.0.1:0".parse()?,
+        model: model.to_owned(),
+        blocks,
+        gateway: blocks.is_none().then(GatewayLimits::default),
+        stage: StageLimits::default(),
+        join,
+    };
+    Ok(Node::start(config).await?)
+}
+
+/// Tokens per second of all sessions together after their first ones, and the longest time between two tokens of one.
+async fn measure(gateway: &Node, sessions: u32, tokens: u32, prompt: u32) -> Result<(f64, Duration), Failure> {
+    let started = Instant::now();
+    let mut answers = tokio::task::JoinSet::new();
+    for session in 0..sessions {
+        let gateway = gateway.gateway().ok_or("the first node is the gateway")?.clone();
+        let ids = (0..16).map(|i| 300 + i * 7 + session * 131).collect();
+        answers.spawn(async move { answer(gateway, ids, tokens).await.map_err(|error| error.to_string()) });
+    }
+    if prompt > 0 {
+        let gateway = gateway.gateway().ok_or("the first node is the gateway")?.clone();
+        tokio::time::sleep(PROMPT_AFTER).await;
+        let ids = (0..prompt).map(|i| 300 + (i * 31) % 2000).collect();
+        tokio::spawn(async move { answer(gateway, ids, 1).await.map_err(|error| error.to_string()) });
+    }
+    let (mut longest, mut drawn) = (Duration::ZERO, 0);
+    while let Some(answer) = answers.join_next().await {
+        let (count, gap) = answer??;
+        drawn += count;
+        longest = longest.max(gap);
+    }
+    Ok((f64::from(drawn) / started.elapsed().as_secs_f64(), longest))
+}
+
+async fn answer(gateway: skep_node::Gateway, ids: Vec<u32>, tokens: u32) -> Result<(u32, Duration), Failure> {
+    let request = GenerateRequest {
+        model: None,
+        prompt: Prompt::Tokens(ids),
+        max_tokens: Some(tokens),
+        stop: Vec::new(),
+        sampling: skep_model::SamplingParams::greedy(),
+        pace: None,
+    };
+    let mut generation = gateway.generate(request).await?;
+    let (mut last, mut longest): (Option<Instant>, Duration) = (None, Duration::ZERO);
+    while let Some(event) = generation.events.recv().await {
+        match event? {
+            Event::Text { .. } => {
+                let now = Instant::now();
+                longest = longest.max(last.map_or(Duration::ZERO, |last| now - last));
+                last = Some(now);
+            }
+            Event::Done(summary) => return Ok((summary.completion_tokens, longest)),
+        }
+    }
+    Err("the answer broke off".into())
+}
