@@ -154,6 +154,8 @@ pub use math::{
     EXP_HIGHEST, EXP_LOWEST, bf16_to_f32, erf_f32, exp_f32, exp_f64, f16_to_f32, f32_to_f16, gelu_erf_f32,
     gelu_tanh_f32, ln_f64, silu_f32, sin_cos_f64, tanh_f32,
 };
+#[cfg(all(feature = "unordered", target_arch = "x86_64"))]
+pub use ops::matmul_unordered;
 pub use ops::{Activation, activate, add, dot, gated, layer_norm, matmul, matmuls, rms_norm, route, softcap};
 pub use rope::{POSITION_LIMIT, rope_frequencies, rope_rotate, rope_rotate_halves, rope_table, rope_table_scaled};
 pub use threads::Workers;

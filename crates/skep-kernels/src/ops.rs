@@ -37,6 +37,27 @@ pub fn matmul(cpu: &Cpu, w: Matrix<'_>, x: &[f32], out: &mut [f32]) {
 /// # Panics
 /// As [`matmul`].
 pub fn matmuls(cpu: &Cpu, x: &[f32], products: &mut [(Matrix<'_>, &mut [f32])]) {
+    matmuls_with(cpu, x, products, simd::quantised_products);
+}
+
+/// [`matmul`] of a quantised matrix without the rules of order, whose bits are nobody's: to measure what the rules cost.
+///
+/// # Panics
+/// As [`matmul`], and without AVX-512, which alone has such kernels.
+#[cfg(all(feature = "unordered", target_arch = "x86_64"))]
+pub fn matmul_unordered(cpu: &Cpu, w: Matrix<'_>, x: &[f32], out: &mut [f32]) {
+    matmuls_with(cpu, x, &mut [(w, out)], |_, w, x, out| simd::unordered_products(w, x, out));
+}
+
+/// The outputs of some rows of a quantised matrix.
+type QuantisedProducts = fn(Isa, Matrix<'_>, &Activations, &mut Columns);
+
+fn matmuls_with(
+    cpu: &Cpu,
+    x: &[f32],
+    products: &mut [(Matrix<'_>, &mut [f32])],
+    quantised_products: QuantisedProducts,
+) {
     let Some(k) = products.first().map(|(w, _)| w.k()) else { return };
     assert!(x.len().is_multiple_of(k), "whole rows of {k}");
     let n = x.len() / k;
@@ -59,7 +80,7 @@ pub fn matmuls(cpu: &Cpu, x: &[f32], products: &mut [(Matrix<'_>, &mut [f32])]) 
         // SAFETY: tasks have disjoint columns of outputs that are borrowed for this whole call.
         let mut out = unsafe { Columns::new(&parts, stride, from, w.rows()) };
         match quantised.iter().find(|x| x.block == w.format().activation_block()) {
-            Some(x) => simd::quantised_products(cpu.isa(), w, x, &mut out),
+            Some(x) => quantised_products(cpu.isa(), w, x, &mut out),
             None => float_products(cpu.isa(), w, x, &mut out),
         }
     });

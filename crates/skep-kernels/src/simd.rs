@@ -127,7 +127,16 @@ pub(crate) fn quantised_products(isa: Isa, w: Matrix<'_>, x: &Activations, out: 
         Isa::Avx2 => unsafe { avx2::products(w, x, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512::products(w, x, out) },
+        Isa::Avx512 => unsafe { avx512::products::<true>(w, x, out) },
         _ => portable::products(w, x, out),
     }
+}
+
+/// [`quantised_products`] without the rules of order: to measure what they cost. Only AVX-512 has such kernels.
+#[cfg(all(feature = "unordered", target_arch = "x86_64"))]
+pub(crate) fn unordered_products(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
+    assert!(x.k == w.k() && x.block == w.format().activation_block() && out.rows() == x.rows(), "shapes that fit");
+    assert!(Isa::Avx512.usable() == Isa::Avx512, "a processor with AVX-512");
+    // SAFETY: the processor has the instructions.
+    unsafe { avx512::products::<false>(w, x, out) }
 }

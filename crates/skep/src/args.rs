@@ -53,6 +53,9 @@ pub(crate) struct BenchModelArgs {
     /// Instruction set; the fastest of this machine if absent
     #[arg(long, value_name = "NAME")]
     pub(crate) isa: Option<IsaName>,
+    /// Read the file from the disk again first, so that Linux can hold it in large pages
+    #[arg(long)]
+    pub(crate) large_pages: bool,
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,7 +1,8 @@
 //! `skep bench model`: how fast this machine runs a model, and how near that is to what its memory allows.
 //!
 //! Decoding reads every weight once a token, so its ceiling is the memory's bandwidth; that is measured here too, by summing a
-//! large buffer with the same threads. The logits of a fixed prompt are hashed: every machine prints the same hash for the same file.
+//! large buffer, in large pages where the system has them, with the same threads. The logits of a fixed prompt are hashed: every
+//! machine prints the same hash for the same file.
 
 use crate::args::BenchModelArgs;
 use crate::error::Error;
@@ -49,7 +50,8 @@ pub(crate) fn run(args: &BenchModelArgs) -> Result<(), Error> {
     // Before the buffer of the next measurement counts as this program's memory.
     let resident = resident_bytes();
     spinner.set_message("measuring the memory");
-    let bandwidth = bandwidth(&bench.cpu);
+    let bandwidth = bandwidth(&bench.cpu)
+        .map_err(|source| Error::System { what: "taking memory to measure its speed".into(), source })?;
     spinner.finish_and_clear();
     let decode_rate = decode * bench.bytes_per_token as f64;
     let values = json!({
@@ -106,7 +108,7 @@ struct Bench {
 
 impl Bench {
     fn load(args: &BenchModelArgs, isa: Isa, threads: usize) -> Result<Self, ModelError> {
-        let gguf = Gguf::open(&args.file)?;
+        let gguf = if args.large_pages { Gguf::open_again(&args.file)? } else { Gguf::open(&args.file)? };
         let config = ModelConfig::from_gguf(&gguf)?;
         let cpu = Arc::new(Cpu::new(threads).map_err(ModelError::Threads)?.with_isa(isa));
         let options = SpanOptions { cpu: cpu.clone(), ..SpanOptions::new(1)? };
@@ -181,22 +183,25 @@ fn best(logits: &[f32]) -> u32 {
 }
 
 /// Bytes per second at which the threads together read memory: the best of some passes.
-fn bandwidth(cpu: &Cpu) -> f64 {
-    let buffer = vec![1u64; BUFFER_BYTES / 8];
-    let part = (1 << 20) / 8;
+fn bandwidth(cpu: &Cpu) -> std::io::Result<f64> {
+    let mut buffer = skep_map::memory(BUFFER_BYTES)?;
+    // Pages that were never written may all be one page of zeros.
+    buffer.fill(1);
+    let part = 1 << 20;
     let mut fastest = 0.0f64;
     for _ in 0..6 {
         let start = Instant::now();
         cpu.workers().run(buffer.len() / part, |i| {
-            let sums = buffer[i * part..(i + 1) * part].chunks_exact(8).fold([0u64; 8], |mut sums, chunk| {
-                sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+            let lines = buffer[i * part..(i + 1) * part].as_chunks::<64>().0;
+            let sums = lines.iter().fold([0u8; 64], |mut sums, line| {
+                sums.iter_mut().zip(line).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
                 sums
             });
             std::hint::black_box(sums);
         });
         fastest = fastest.max(BUFFER_BYTES as f64 / start.elapsed().as_secs_f64());
     }
-    fastest
+    Ok(fastest)
 }
 
 /// The most memory that this process has had, where the system tells.

@@ -35,6 +35,7 @@ const HOUSE: &[Place] = &[
         imports: &[
             "skep-types",
             "skep-kernels",
+            "skep-map",
             "skep-model",
             "skep-plan",
             "skep-net",

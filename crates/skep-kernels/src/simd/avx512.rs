@@ -26,23 +26,23 @@ const SCRATCH: usize = 256 * 1024;
 
 /// [`super::quantised_products`] with the instructions of [`crate::Isa::Avx512`], which the caller has checked for.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn products(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
+pub(super) fn products<const ORDERED: bool>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
     if x.rows() == 1 {
         return match w.format() {
-            Format::Q8_0 => rows::run::<rows::Bytes>(w, x, out),
-            Format::Q4_0 => rows::run::<rows::Nibbles>(w, x, out),
-            Format::Q4_K => rows::run::<rows::Grouped<false>>(w, x, out),
-            Format::Q5_K => rows::run::<rows::Grouped<true>>(w, x, out),
-            Format::Q6_K => rows::run::<rows::Signed>(w, x, out),
+            Format::Q8_0 => rows::run::<rows::Bytes, ORDERED>(w, x, out),
+            Format::Q4_0 => rows::run::<rows::Nibbles, ORDERED>(w, x, out),
+            Format::Q4_K => rows::run::<rows::Grouped<false>, ORDERED>(w, x, out),
+            Format::Q5_K => rows::run::<rows::Grouped<true>, ORDERED>(w, x, out),
+            Format::Q6_K => rows::run::<rows::Signed, ORDERED>(w, x, out),
             Format::F32 | Format::F16 | Format::BF16 => {}
         };
     }
     match w.format() {
-        Format::Q8_0 => run::<Plain<false>>(w, x, out),
-        Format::Q4_0 => run::<Plain<true>>(w, x, out),
-        Format::Q4_K => run::<Grouped<false>>(w, x, out),
-        Format::Q5_K => run::<Grouped<true>>(w, x, out),
-        Format::Q6_K => run::<Signed>(w, x, out),
+        Format::Q8_0 => run::<Plain<false>, ORDERED>(w, x, out),
+        Format::Q4_0 => run::<Plain<true>, ORDERED>(w, x, out),
+        Format::Q4_K => run::<Grouped<false>, ORDERED>(w, x, out),
+        Format::Q5_K => run::<Grouped<true>, ORDERED>(w, x, out),
+        Format::Q6_K => run::<Signed, ORDERED>(w, x, out),
         Format::F32 | Format::F16 | Format::BF16 => {}
     }
 }
@@ -71,7 +71,7 @@ fn prefetch(w: &Matrix<'_>, rows: &Rows, b: usize) {
 
 /// `out[t][r]` for every activation row and every row of `w`, whose format is that of `B`.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn run<B: Block>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
+fn run<B: Block, const ORDERED: bool>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
     let blocks = w.k() / B::WEIGHTS;
     let at_once = (SCRATCH / (blocks * size_of::<B>())).max(1);
     let mut scratch = PANELS.take();
@@ -102,10 +102,10 @@ fn run<B: Block>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
                 let blocks = unsafe { std::slice::from_raw_parts(panel.as_ptr().cast::<B>(), blocks) };
                 let count = PANEL.min(w.rows() - first);
                 match tile {
-                    TILE => multiply::<B, TILE>(blocks, x, t, out, first, count),
-                    4 => multiply::<B, 4>(blocks, x, t, out, first, count),
-                    2 => multiply::<B, 2>(blocks, x, t, out, first, count),
-                    _ => multiply::<B, 1>(blocks, x, t, out, first, count),
+                    TILE => multiply::<B, TILE, ORDERED>(blocks, x, t, out, first, count),
+                    4 => multiply::<B, 4, ORDERED>(blocks, x, t, out, first, count),
+                    2 => multiply::<B, 2, ORDERED>(blocks, x, t, out, first, count),
+                    _ => multiply::<B, 1, ORDERED>(blocks, x, t, out, first, count),
                 }
             }
             t += tile;
@@ -116,7 +116,7 @@ fn run<B: Block>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
 
 /// `T` activation rows from row `t` on and one unpacked panel.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-fn multiply<B: Block, const T: usize>(
+fn multiply<B: Block, const T: usize, const ORDERED: bool>(
     blocks: &[B],
     x: &Activations,
     t: usize,
@@ -129,7 +129,7 @@ fn multiply<B: Block, const T: usize>(
     let mut sums = [_mm512_setzero_ps(); T];
     for (b, block) in blocks.iter().enumerate() {
         // SAFETY: the tile has this many blocks; the processor is the caller's promise.
-        unsafe { block.multiply(&tile, b, &mut sums) };
+        unsafe { block.multiply::<T, ORDERED>(&tile, b, &mut sums) };
     }
     store(&sums, t, out, first, count);
 }

@@ -79,7 +79,16 @@ impl Gguf {
     /// [`ModelError::Io`] when it cannot be read; [`ModelError::Format`], [`ModelError::Metadata`] or
     /// [`ModelError::Tensor`] when its front is malformed or exceeds a limit.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        Self::new(Source::open(path)?)
+        Self::new(Source::open(path, false)?)
+    }
+
+    /// Opens a file that the system reads from the disk again as it is used, so that it can hold it in large pages
+    /// ([`skep_map::read_again`]): worth its time before long work.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    pub fn open_again(path: &Path) -> Result<Self, ModelError> {
+        Self::new(Source::open(path, true)?)
     }
 
     /// The same for a model held in memory.

@@ -60,11 +60,15 @@ impl From<Vec<u8>> for Bytes {
 }
 
 impl Source {
-    pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
+    /// Opens a file, and has it `read_again` if asked.
+    pub(super) fn open(path: &Path, read_again: bool) -> Result<Self, ModelError> {
         let io = |source| ModelError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
         if !file.metadata().map_err(io)?.is_file() {
             return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file")));
+        }
+        if read_again {
+            skep_map::read_again(&file).map_err(io)?;
         }
         let map = Arc::new(Mapped::open(&file).map_err(io)?);
         Ok(Self::File { file, path: path.to_owned(), map })

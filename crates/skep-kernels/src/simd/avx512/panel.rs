@@ -76,6 +76,13 @@ impl<const T: usize> Tile<T> {
     }
 }
 
+/// `sum + a * b`, the product rounded first where the order of RK-1 is asked for.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn plus_product<const ORDERED: bool>(sum: __m512, a: __m512, b: __m512) -> __m512 {
+    if ORDERED { _mm512_add_ps(sum, _mm512_mul_ps(a, b)) } else { _mm512_fmadd_ps(a, b, sum) }
+}
+
 /// A block of a panel: lane r of each register belongs to row r.
 pub(super) trait Block: Sized {
     /// Weights of a row in one block.
@@ -91,7 +98,7 @@ pub(super) trait Block: Sized {
     ///
     /// # Safety
     /// The processor has AVX-512 with VNNI, and the tile has more than `b` blocks.
-    unsafe fn multiply<const T: usize>(&self, x: &Tile<T>, b: usize, sums: &mut [__m512; T]);
+    unsafe fn multiply<const T: usize, const ORDERED: bool>(&self, x: &Tile<T>, b: usize, sums: &mut [__m512; T]);
 }
 
 /// Q8_0 and, with `NIBBLES`, Q4_0. The weights are 128 too large.
@@ -119,7 +126,7 @@ impl<const NIBBLES: bool> Block for Plain<NIBBLES> {
 
     #[inline]
     #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn multiply<const T: usize>(&self, x: &Tile<T>, b: usize, sums: &mut [__m512; T]) {
+    unsafe fn multiply<const T: usize, const ORDERED: bool>(&self, x: &Tile<T>, b: usize, sums: &mut [__m512; T]) {
         // SAFETY: t < T, and b is a block of the tile.
         unsafe {
             let mut integers = [_mm512_setzero_si512(); T];
@@ -129,7 +136,7 @@ impl<const NIBBLES: bool> Block for Plain<NIBBLES> {
             x.products(&self.weights, 32 * b, &mut integers);
             for (t, sum) in sums.iter_mut().enumerate() {
                 let factor = _mm512_mul_ps(self.d, x.scale(t, b));
-                *sum = _mm512_add_ps(*sum, _mm512_mul_ps(_mm512_cvtepi32_ps(integers[t]), factor));
+                *sum = plus_product::<ORDERED>(*sum, _mm512_cvtepi32_ps(integers[t]), factor);
             }
         }
     }
@@ -167,7 +174,7 @@ impl<const FIVE: bool> Block for Grouped<FIVE> {
 
     #[inline]
     #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn multiply<const T: usize>(&self, x: &Tile<T>, b: usize, sums: &mut [__m512; T]) {
+    unsafe fn multiply<const T: usize, const ORDERED: bool>(&self, x: &Tile<T>, b: usize, sums: &mut [__m512; T]) {
         let zeros = [_mm512_setzero_si512(); T];
         let mut integers = zeros;
         // SAFETY: t < T, and b is a block of the tile.
@@ -185,9 +192,14 @@ impl<const FIVE: bool> Block for Grouped<FIVE> {
                     offset = _mm512_dpwssd_epi32(offset, *minima, x.sums(t, 8 * b + 2 * j));
                 }
                 let scale = x.scale(t, b);
-                let positive = _mm512_mul_ps(_mm512_cvtepi32_ps(integers[t]), _mm512_mul_ps(self.d, scale));
-                let negative = _mm512_mul_ps(_mm512_cvtepi32_ps(offset), _mm512_mul_ps(self.dmin, scale));
-                *sum = _mm512_add_ps(*sum, _mm512_sub_ps(positive, negative));
+                let (positive, negative) = (_mm512_mul_ps(self.d, scale), _mm512_mul_ps(self.dmin, scale));
+                let (weighted, offset) = (_mm512_cvtepi32_ps(integers[t]), _mm512_cvtepi32_ps(offset));
+                *sum = if ORDERED {
+                    let term = _mm512_sub_ps(_mm512_mul_ps(weighted, positive), _mm512_mul_ps(offset, negative));
+                    _mm512_add_ps(*sum, term)
+                } else {
+                    _mm512_fnmadd_ps(offset, negative, _mm512_fmadd_ps(weighted, positive, *sum))
+                };
             }
         }
     }
@@ -218,7 +230,7 @@ impl Block for Signed {
 
     #[inline]
     #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn multiply<const T: usize>(&self, x: &Tile<T>, b: usize, sums: &mut [__m512; T]) {
+    unsafe fn multiply<const T: usize, const ORDERED: bool>(&self, x: &Tile<T>, b: usize, sums: &mut [__m512; T]) {
         let mut integers = [_mm512_setzero_si512(); T];
         // SAFETY: t < T, and b is a block of the tile.
         unsafe {
@@ -234,7 +246,7 @@ impl Block for Signed {
             }
             for (t, sum) in sums.iter_mut().enumerate() {
                 let factor = _mm512_mul_ps(self.d, x.scale(t, b));
-                *sum = _mm512_add_ps(*sum, _mm512_mul_ps(_mm512_cvtepi32_ps(integers[t]), factor));
+                *sum = plus_product::<ORDERED>(*sum, _mm512_cvtepi32_ps(integers[t]), factor);
             }
         }
     }

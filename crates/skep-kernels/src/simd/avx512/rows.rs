@@ -19,21 +19,25 @@ pub(super) struct Row<'a> {
     starts: &'a [i32],
 }
 
+/// The sums of four outputs. In the order of RK-1 they are the first four elements. Without its rules a kernel keeps more of them
+/// and brings them together at the end of the rows; that exists to measure what the rules cost.
+type Sums = [__m512; ROWS + 1];
+
 /// A format's way to take a step along four rows.
 pub(super) trait Step {
     /// Blocks of one step.
     const BLOCKS: usize;
 
-    /// Adds the terms of the blocks of step `s` to the running sums of four outputs.
+    /// Adds the terms of the blocks of step `s` to the sums of four outputs.
     ///
     /// # Safety
     /// The processor has AVX-512 with VNNI; each row of weights and the activations have the blocks of this step.
-    unsafe fn step(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut __m128);
+    unsafe fn step<const ORDERED: bool>(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut Sums);
 }
 
 /// `out[0][r]` for every row of `w`, whose format is that of `S`.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(super) fn run<S: Step>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
+pub(super) fn run<S: Step, const ORDERED: bool>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
     let (block, bytes) = (w.format().block(), w.format().block_bytes());
     let blocks = w.k() / block;
     let (steps, step_bytes) = (blocks / S::BLOCKS, S::BLOCKS * bytes);
@@ -41,7 +45,7 @@ pub(super) fn run<S: Step>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
     for first in (0..w.rows()).step_by(ROWS) {
         // Places past the last row repeat it, and their outputs are dropped.
         let rows: [*const u8; ROWS] = std::array::from_fn(|r| w.row((first + r).min(w.rows() - 1)).as_ptr());
-        let mut sums = _mm_setzero_ps();
+        let mut sums = [_mm512_setzero_ps(); ROWS + 1];
         for s in 0..steps {
             for row in rows {
                 for line in (0..step_bytes).step_by(64) {
@@ -49,11 +53,11 @@ pub(super) fn run<S: Step>(w: Matrix<'_>, x: &Activations, out: &mut Columns) {
                 }
             }
             // SAFETY: these are whole rows of this format and as many activations; the processor is the caller's promise.
-            unsafe { S::step(&rows, &row, s, &mut sums) };
+            unsafe { S::step::<ORDERED>(&rows, &row, s, &mut sums) };
         }
         let mut lanes = [0.0; ROWS];
         // SAFETY: the array has four elements.
-        unsafe { _mm_storeu_ps(lanes.as_mut_ptr(), sums) };
+        unsafe { _mm_storeu_ps(lanes.as_mut_ptr(), outputs::<S, ORDERED>(&sums)) };
         let count = ROWS.min(w.rows() - first);
         for (r, lane) in lanes.iter_mut().enumerate().take(count) {
             let weights = w.row(first + r);
@@ -123,15 +127,64 @@ unsafe fn scales_of_blocks(rows: &[*const u8; ROWS], at: usize, stride: usize) -
 /// The processor has AVX-512, and `x_scales` points to four scales.
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512dq")]
-unsafe fn add_four_blocks(sums: &mut __m128, integers: __m512i, scales: __m512, x_scales: *const f32) {
+unsafe fn add_four_blocks<const ORDERED: bool>(
+    sums: &mut Sums,
+    integers: __m512i,
+    scales: __m512,
+    x_scales: *const f32,
+) {
     let spread = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     // SAFETY: the caller's promise.
     let x = unsafe { _mm512_permutexvar_ps(spread, _mm512_castps128_ps512(_mm_loadu_ps(x_scales))) };
-    let terms = _mm512_mul_ps(_mm512_cvtepi32_ps(integers), _mm512_mul_ps(scales, x));
-    let mut sum = _mm_add_ps(*sums, _mm512_castps512_ps128(terms));
+    let (integers, factors) = (_mm512_cvtepi32_ps(integers), _mm512_mul_ps(scales, x));
+    if !ORDERED {
+        sums[0] = _mm512_fmadd_ps(integers, factors, sums[0]);
+        return;
+    }
+    let terms = _mm512_mul_ps(integers, factors);
+    let mut sum = _mm_add_ps(_mm512_castps512_ps128(sums[0]), _mm512_castps512_ps128(terms));
     sum = _mm_add_ps(sum, _mm512_extractf32x4_ps::<1>(terms));
     sum = _mm_add_ps(sum, _mm512_extractf32x4_ps::<2>(terms));
-    *sums = _mm_add_ps(sum, _mm512_extractf32x4_ps::<3>(terms));
+    sums[0] = _mm512_castps128_ps512(_mm_add_ps(sum, _mm512_extractf32x4_ps::<3>(terms)));
+}
+
+/// The four outputs at the end of their rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn outputs<S: Step, const ORDERED: bool>(sums: &Sums) -> __m128 {
+    let first = _mm512_castps512_ps128(sums[0]);
+    match (ORDERED, S::BLOCKS) {
+        (true, _) => first,
+        (false, 1) => {
+            let rows = [0, 1, 2, 3].map(|r| _mm512_reduce_add_ps(sums[r]));
+            // SAFETY: the array has four elements.
+            _mm_add_ps(unsafe { _mm_loadu_ps(rows.as_ptr()) }, _mm512_castps512_ps128(sums[ROWS]))
+        }
+        (false, _) => {
+            let second = _mm_add_ps(first, _mm512_extractf32x4_ps::<1>(sums[0]));
+            let third = _mm_add_ps(second, _mm512_extractf32x4_ps::<2>(sums[0]));
+            _mm_add_ps(third, _mm512_extractf32x4_ps::<3>(sums[0]))
+        }
+    }
+}
+
+/// Adds the term of one block to each of the four outputs: `integers` are the weighted sums of four rows, each spread over
+/// sixteen elements, `factors` what they are worth, and `offsets` what is taken off.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512vl")]
+fn add_block<const ORDERED: bool>(sums: &mut Sums, integers: &[__m512i; ROWS], factors: __m128, offsets: __m128) {
+    if !ORDERED {
+        let mut lanes = [0.0; ROWS];
+        // SAFETY: the array has four elements.
+        unsafe { _mm_storeu_ps(lanes.as_mut_ptr(), factors) };
+        for ((sum, integers), factor) in sums.iter_mut().zip(integers).zip(lanes) {
+            *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(*integers), _mm512_set1_ps(factor), *sum);
+        }
+        sums[ROWS] = _mm512_sub_ps(sums[ROWS], _mm512_zextps128_ps512(offsets));
+        return;
+    }
+    let term = _mm_sub_ps(_mm_mul_ps(_mm_cvtepi32_ps(sum_of_all(integers)), factors), offsets);
+    sums[0] = _mm512_castps128_ps512(_mm_add_ps(_mm512_castps512_ps128(sums[0]), term));
 }
 
 /// Four start numbers, each in one element of every row's place: lane 4b + r holds number b.
@@ -154,7 +207,7 @@ impl Step for Bytes {
 
     #[inline]
     #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn step(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut __m128) {
+    unsafe fn step<const ORDERED: bool>(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut Sums) {
         let (at, offset) = (s * 4 * 34, _mm512_set1_epi8(-128));
         // SAFETY: four blocks of weights and of activations begin here.
         unsafe {
@@ -176,7 +229,7 @@ impl Step for Bytes {
             let even = _mm512_shuffle_i32x4::<0x88>(first, second);
             let odd = _mm512_shuffle_i32x4::<0xdd>(first, second);
             let integers = _mm512_add_epi32(_mm512_add_epi32(even, odd), spread_starts(x.starts.as_ptr().add(4 * s)));
-            add_four_blocks(sums, integers, scales_of_blocks(rows, at, 34), x.scales.as_ptr().add(4 * s));
+            add_four_blocks::<ORDERED>(sums, integers, scales_of_blocks(rows, at, 34), x.scales.as_ptr().add(4 * s));
         }
     }
 }
@@ -189,7 +242,7 @@ impl Step for Nibbles {
 
     #[inline]
     #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn step(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut __m128) {
+    unsafe fn step<const ORDERED: bool>(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut Sums) {
         let (at, low) = (s * 4 * 18, _mm512_set1_epi8(15));
         // SAFETY: four blocks of weights and of activations begin here.
         unsafe {
@@ -211,7 +264,7 @@ impl Step for Nibbles {
             // Nibbles are 8 too large; the start numbers take off 128 a weight.
             let starts = _mm512_srai_epi32::<4>(spread_starts(x.starts.as_ptr().add(4 * s)));
             let integers = _mm512_add_epi32(sum_of_fours(&products), starts);
-            add_four_blocks(sums, integers, scales_of_blocks(rows, at, 18), x.scales.as_ptr().add(4 * s));
+            add_four_blocks::<ORDERED>(sums, integers, scales_of_blocks(rows, at, 18), x.scales.as_ptr().add(4 * s));
         }
     }
 }
@@ -277,7 +330,7 @@ impl<const FIVE: bool> Step for Grouped<FIVE> {
 
     #[inline]
     #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn step(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut __m128) {
+    unsafe fn step<const ORDERED: bool>(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut Sums) {
         let at = s * if FIVE { 176 } else { 144 };
         // SAFETY: one block of weights and of activations begins here.
         unsafe {
@@ -302,10 +355,9 @@ impl<const FIVE: bool> Step for Grouped<FIVE> {
             let d = _mm_cvtph_ps(_mm_packus_epi32(_mm_and_si128(halves, _mm_set1_epi32(0xffff)), halves));
             let dmin = _mm_cvtph_ps(_mm_packus_epi32(_mm_srli_epi32::<16>(halves), halves));
             let scale = _mm_set1_ps(*x.scales.as_ptr().add(s));
-            let positive = _mm_mul_ps(_mm_cvtepi32_ps(sum_of_all(&integers)), _mm_mul_ps(d, scale));
             let minima = _mm512_castsi512_si128(sum_of_fours(&minima));
             let negative = _mm_mul_ps(_mm_cvtepi32_ps(minima), _mm_mul_ps(dmin, scale));
-            *sums = _mm_add_ps(*sums, _mm_sub_ps(positive, negative));
+            add_block::<ORDERED>(sums, &integers, _mm_mul_ps(d, scale), negative);
         }
     }
 }
@@ -365,7 +417,7 @@ impl Step for Signed {
 
     #[inline]
     #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-    unsafe fn step(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut __m128) {
+    unsafe fn step<const ORDERED: bool>(rows: &[*const u8; ROWS], x: &Row<'_>, s: usize, sums: &mut Sums) {
         let at = s * 210;
         // SAFETY: one block of weights and of activations begins here.
         unsafe {
@@ -379,7 +431,8 @@ impl Step for Signed {
             let half = |r: usize| rows[r].add(at + 208).cast::<i16>().read_unaligned();
             let d = _mm_cvtph_ps(_mm_setr_epi16(half(0), half(1), half(2), half(3), 0, 0, 0, 0));
             let factor = _mm_mul_ps(d, _mm_set1_ps(*x.scales.as_ptr().add(s)));
-            *sums = _mm_add_ps(*sums, _mm_mul_ps(_mm_cvtepi32_ps(sum_of_all(&integers)), factor));
+            // Taking off +0 changes no number.
+            add_block::<ORDERED>(sums, &integers, factor, _mm_setzero_ps());
         }
     }
 }
