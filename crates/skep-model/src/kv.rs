@@ -62,20 +62,22 @@ impl KvCache {
         ((i + 1) * PAGE <= self.len).then(|| self.pages.iter().filter_map(|pages| pages.get(i).cloned()).collect())
     }
 
-    /// Takes over pages, one a block, as the positions after the last; they were made by the same blocks from the same rows.
+    /// Takes over full pages, one a block, in the place of the page that is not full, or after the last; they were made by the same
+    /// blocks from the same rows, those of this cache among them.
     ///
     /// # Errors
-    /// [`ModelError::Input`] when the positions held are not whole pages, the limit would be passed, or the pages are of
-    /// another shape.
+    /// [`ModelError::Input`] when the limit would be passed or the pages are of another shape.
     pub fn share(&mut self, pages: Vec<Page>) -> Result<(), ModelError> {
         let fits = pages.len() == self.pages.len() && pages.iter().all(|page| page.len() == self.layout.page_bytes());
-        if !fits || !self.len.is_multiple_of(PAGE) || self.len + PAGE > self.max_positions {
+        let start = self.len / PAGE * PAGE;
+        if !fits || start + PAGE > self.max_positions {
             return Err(ModelError::Input("the pages do not continue this cache".to_owned()));
         }
         for (own, page) in self.pages.iter_mut().zip(pages) {
+            own.truncate(start / PAGE);
             own.push(page);
         }
-        self.len += PAGE;
+        self.len = start + PAGE;
         Ok(())
     }
 

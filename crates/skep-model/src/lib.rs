@@ -27,7 +27,7 @@ pub use error::ModelError;
 pub use gguf::{Array, DType, Gguf, Metadata, Tensor, TensorInfo, Value};
 pub use identity::model_id;
 pub use inspect::{ModelDescription, Shape, Share, TensorDescription, TokenizerDescription, describe};
-pub use kv::KvCache;
+pub use kv::{KvCache, Page};
 pub use purpose::Purpose;
 pub use sampler::{Candidate, SamplingParams, top_candidates};
 pub use span::{BatchItem, PASS_ROWS, Span, SpanOptions};

@@ -74,6 +74,7 @@ pub struct Node {
     model: ModelId,
     blocks: Option<BlockRange>,
     gateway: Option<Gateway>,
+    stages: Option<StageHost>,
     resident_bytes: u64,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -109,11 +110,11 @@ impl Node {
             None => None,
         };
         let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits));
-        let roles = Roles { stages, gateway: gateway.clone() };
+        let roles = Roles { stages: stages.clone(), gateway: gateway.clone() };
         let tasks =
             vec![tokio::spawn(take_events(events, own, roles.clone())), tokio::spawn(take_arrivals(arrivals, roles))];
         let peer = net.peer();
-        let mut node = Self { net, peer, model, blocks: config.blocks, gateway, resident_bytes, tasks };
+        let mut node = Self { net, peer, model, blocks: config.blocks, gateway, stages, resident_bytes, tasks };
         if let Err(error) = node.join(config.join).await {
             node.close().await;
             return Err(error);
@@ -155,6 +156,11 @@ impl Node {
     /// Bytes of weights held in memory.
     pub fn resident_bytes(&self) -> u64 {
         self.resident_bytes
+    }
+
+    /// Positions of all sessions so far that began as an earlier one did, so that their rows did not have to be run.
+    pub fn reused_positions(&self) -> u64 {
+        self.stages.as_ref().map_or(0, StageHost::reused_positions)
     }
 
     /// Ends its tasks and says goodbye to its peers.

@@ -6,9 +6,12 @@
 //! rows of all sessions together ([`pool`]) and never waits for the network: outputs go into the bounded queue of the next hop, and
 //! a next hop that does not drain it is reported to the gateway as lost ([`worker`]).
 //!
+//! What was computed for one session serves others that begin alike ([`reuse`]).
+//!
 //! A session lives as long as the control link that opened it: when the gateway vanishes, its KV caches go with it.
 
 mod pool;
+mod reuse;
 mod worker;
 
 use crate::links::Links;
@@ -30,7 +33,7 @@ const FRAMES_AHEAD: usize = 4;
 pub struct StageLimits {
     /// Sessions served at once.
     pub sessions: usize,
-    /// Bytes of KV caches and retained rows of all sessions together.
+    /// Bytes of KV caches and retained rows of all sessions together; what they leave is for stored pages.
     pub session_bytes: u64,
 }
 
@@ -45,6 +48,7 @@ impl Default for StageLimits {
 pub(crate) struct StageHost {
     jobs: mpsc::Sender<Job>,
     next_link: Arc<AtomicU64>,
+    reused: Arc<AtomicU64>,
 }
 
 /// What the compute thread is told.
@@ -71,9 +75,15 @@ impl StageHost {
     /// When the system refuses a thread.
     pub(crate) fn start(model: ModelId, span: Arc<Span>, limits: StageLimits, links: Links) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(JOB_QUEUE);
-        let worker = worker::Worker::new(model, span, limits, links);
+        let reused = Arc::new(AtomicU64::new(0));
+        let worker = worker::Worker::new(model, pool::Pool::new(span.clone(), reused.clone()), span, limits, links);
         std::thread::Builder::new().name("skep-compute".into()).spawn(move || worker.run(queue))?;
-        Ok(Self { jobs, next_link: Arc::default() })
+        Ok(Self { jobs, next_link: Arc::default(), reused })
+    }
+
+    /// Positions of all sessions so far whose rows were stored and did not have to be run.
+    pub(crate) fn reused_positions(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
     }
 
     /// Serves a control link until it ends.

@@ -315,7 +315,8 @@ impl Stage {
         self.rows(Sending { from: replay_from, to, forward_from, wants_candidates, hops: Vec::new() })
     }
 
-    fn width(&self) -> usize {
+    /// Values per row, at least 1.
+    pub fn width(&self) -> usize {
         (self.config.d_model as usize).max(1)
     }
 

@@ -1,9 +1,10 @@
 //! How many tokens a second a chain of nodes gives to one session and to eight at once, over real QUIC on one machine.
 //!
 //! With `--prompt N` one more session reads a prompt of N tokens meanwhile, and the longest time between two tokens of the
-//! others is shown. A measurement, not a test.
+//! others is shown. With `--shared N` eight sessions whose prompts begin with the same N tokens come one after the other, and the
+//! time to the first token is shown with and without such a beginning. A measurement, not a test.
 //!
-//! `cargo run --release -p skep --example sessions -- MODEL.gguf [--stages K] [--tokens N] [--prompt N]`
+//! `cargo run --release -p skep --example sessions -- MODEL.gguf [--stages K] [--tokens N] [--prompt N] [--shared N]`
 
 use skep_node::{Event, GatewayLimits, GenerateRequest, Node, NodeConfig, Prompt, StageLimits};
 use skep_types::BlockRange;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 type Failure = Box<dyn std::error::Error>;
-const USAGE: &str = "usage: sessions MODEL.gguf [--stages K] [--tokens N] [--prompt N]";
+const USAGE: &str = "usage: sessions MODEL.gguf [--stages K] [--tokens N] [--prompt N] [--shared N]";
 const SESSIONS: u32 = 8;
 /// When the long prompt comes: the other session has begun to decode by then.
 const PROMPT_AFTER: Duration = Duration::from_millis(100);
@@ -21,13 +22,14 @@ const PROMPT_AFTER: Duration = Duration::from_millis(100);
 async fn main() -> Result<(), Failure> {
     let mut words = std::env::args().skip(1);
     let model = PathBuf::from(words.next().ok_or(USAGE)?);
-    let (mut stages, mut tokens, mut prompt) = (3, 64, 0);
+    let (mut stages, mut tokens, mut prompt, mut shared) = (3, 64, 0, 0);
     while let Some(option) = words.next() {
         let value: u32 = words.next().ok_or(USAGE)?.parse()?;
         match option.as_str() {
             "--stages" => stages = value,
             "--tokens" => tokens = value,
             "--prompt" => prompt = value,
+            "--shared" => shared = value,
             _ => return Err(USAGE.into()),
         }
     }
@@ -41,6 +43,14 @@ async fn main() -> Result<(), Failure> {
     if prompt > 0 {
         let (_, longest) = measure(&nodes[0], 1, tokens, prompt).await?;
         println!("1 session beside a prompt of {prompt}: longest wait for a token {longest:.0?}");
+    }
+    if shared > 0 {
+        for (what, alike) in [("prompts that differ", false), ("prompts that begin alike", true)] {
+            let before: u64 = nodes.iter().map(Node::reused_positions).sum();
+            let took = one_by_one(&nodes[0], shared, alike).await?;
+            let reused = nodes.iter().map(Node::reused_positions).sum::<u64>() - before;
+            println!("{SESSIONS} {what}, {shared} tokens: {took:.1?} each, {reused} positions not run in all stages");
+        }
     }
     for node in nodes.into_iter().rev() {
         node.close().await;
@@ -94,6 +104,23 @@ async fn measure(gateway: &Node, sessions: u32, tokens: u32, prompt: u32) -> Res
         longest = longest.max(gap);
     }
     Ok((f64::from(drawn) / started.elapsed().as_secs_f64(), longest))
+}
+
+/// The mean time of an answer of one token to a prompt of `n` tokens that is, or is not, as the one before but for its last tokens.
+async fn one_by_one(gateway: &Node, n: u32, alike: bool) -> Result<Duration, Failure> {
+    let gateway = gateway.gateway().ok_or("the first node is the gateway")?;
+    let ids = |session: u32| -> Vec<u32> {
+        let salt = if alike { 0 } else { 1 + session };
+        (0..n).map(|i| 300 + (i * 31 + salt * 577) % 2000).chain([400 + session, 500]).collect()
+    };
+    if alike {
+        answer(gateway.clone(), ids(SESSIONS), 1).await?;
+    }
+    let started = Instant::now();
+    for session in 0..SESSIONS {
+        answer(gateway.clone(), ids(session), 1).await?;
+    }
+    Ok(started.elapsed() / SESSIONS)
 }
 
 async fn answer(gateway: skep_node::Gateway, ids: Vec<u32>, tokens: u32) -> Result<(u32, Duration), Failure> {

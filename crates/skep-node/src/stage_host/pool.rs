@@ -8,14 +8,19 @@
 //!    that has any room left.
 //! 4. The weights are read once for all rows of a pass that go through the same blocks, and the output matrix once for all rows
 //!    after which candidates are wanted. What runs together changes no bit (RK-1), and a session that fails, fails alone.
+//! 5. Rows at the head of a waiting frame that are in the store ([`super::reuse`]) are cut off and answered before each pass, whoever
+//!    else waits: they cost nothing that others would wait for.
 
 use super::Arrival;
-use skep_model::{BatchItem, KvCache, PASS_ROWS, Span, top_candidates};
+use super::reuse::{Chain, Key, Link, Rows, Store};
+use skep_kernels::PAGE;
+use skep_model::{BatchItem, KvCache, PASS_ROWS, Page, Span, top_candidates};
 use skep_session::{Begun, Outgoing, Stage, StageConfig};
 use skep_types::BlockRange;
 use skep_types::wire::{Fault, Output, Payload, Peer, SessionId, cut_reason};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// A frame of at most this many rows counts as decoding. Its rows cost little beside the weights that they all read.
@@ -31,6 +36,9 @@ pub(super) struct Pool {
     seats: HashMap<SessionId, Seat>,
     /// Sessions with something waiting, each once.
     line: VecDeque<SessionId>,
+    store: Store,
+    /// Rows that came from the store instead of being run.
+    reused: Arc<AtomicU64>,
 }
 
 /// One session.
@@ -38,6 +46,17 @@ struct Seat {
     stage: Stage,
     cache: KvCache,
     waiting: VecDeque<Arrival>,
+    /// The rows that were run, as keys of the store; `None` when nothing of this session is stored.
+    chain: Option<Chain>,
+    /// The page that the first waiting frame begins with, if it was not in the store.
+    missing: Option<Key>,
+}
+
+/// Rows that need not be run.
+struct Stored {
+    chain: Chain,
+    pages: Vec<Vec<Page>>,
+    rows: Vec<f32>,
 }
 
 /// What came of something that arrived.
@@ -56,13 +75,22 @@ struct Work {
     begun: Begun,
     /// The new rows: those that enter the blocks, then those that leave them.
     rows: Vec<f32>,
+    /// The session's keys after these rows, and the pages that they fill.
+    chain: Option<Chain>,
+    filled: Vec<Link>,
     output: Option<Payload>,
     fault: Option<Fault>,
 }
 
 impl Pool {
-    pub(super) fn new(span: Arc<Span>) -> Self {
-        Self { span, seats: HashMap::new(), line: VecDeque::new() }
+    /// A pool without sessions; `reused` counts rows that came from the store.
+    pub(super) fn new(span: Arc<Span>, reused: Arc<AtomicU64>) -> Self {
+        Self { span, seats: HashMap::new(), line: VecDeque::new(), store: Store::default(), reused }
+    }
+
+    /// How many bytes the store may hold from now on.
+    pub(super) fn set_store_room(&mut self, room: u64) {
+        self.store.set_room(room);
     }
 
     /// Makes a seat for a session that has none.
@@ -73,7 +101,9 @@ impl Pool {
         let cache =
             self.span.new_cache(config.blocks, config.max_positions as usize).map_err(|error| error.to_string())?;
         let session = config.session;
-        let seat = Seat { stage: Stage::new(config), cache, waiting: VecDeque::new() };
+        let stored = self.span.config().family.causal && config.output != Output::Vector;
+        let chain = stored.then(|| Chain::new(config.blocks));
+        let seat = Seat { stage: Stage::new(config), cache, waiting: VecDeque::new(), chain, missing: None };
         self.seats.insert(session, seat);
         Ok(())
     }
@@ -118,16 +148,57 @@ impl Pool {
 
     /// Runs one pass over what waits.
     pub(super) fn pass(&mut self) -> Vec<Settled> {
-        let (mut settled, mut works) = (Vec::new(), Vec::new());
-        for (session, arrival) in self.pick() {
+        let mut settled = Vec::new();
+        loop {
+            let works = self.take_stored(&mut settled);
+            if works.is_empty() {
+                break;
+            }
+            self.complete(works, &mut settled);
+        }
+        let picked = self.pick().into_iter().map(|(session, arrival)| (session, arrival, None)).collect();
+        let mut works = self.begin_all(picked, &mut settled);
+        self.forward(&mut works);
+        self.complete(works, &mut settled);
+        settled
+    }
+
+    /// Rule 5: what waiting frames begin with and the store has.
+    fn take_stored(&mut self, settled: &mut Vec<Settled>) -> Vec<Work> {
+        let Self { seats, line, store, .. } = self;
+        let of_line = |session: &SessionId| {
+            let (arrival, stored) = seats.get_mut(session)?.cut_stored(store)?;
+            Some((*session, arrival, Some(stored)))
+        };
+        let cut = line.iter().filter_map(of_line).collect();
+        line.retain(|session| seats.get(session).is_some_and(|seat| !seat.waiting.is_empty()));
+        let works = self.begin_all(cut, settled);
+        let rows: usize = works.iter().map(|work| work.begun.new_rows() as usize).sum();
+        self.reused.fetch_add(rows as u64, Ordering::Relaxed);
+        works
+    }
+
+    /// Begins with each frame; what is refused is settled.
+    fn begin_all(
+        &mut self,
+        frames: Vec<(SessionId, Arrival, Option<Stored>)>,
+        settled: &mut Vec<Settled>,
+    ) -> Vec<Work> {
+        let mut works = Vec::new();
+        for (session, arrival, stored) in frames {
             let arrived = arrival.at;
-            match self.begin(session, arrival) {
+            match self.begin(session, arrival, stored) {
                 Some(Ok(work)) => works.push(work),
                 Some(Err(fault)) => settled.push(Settled { session, arrived, result: Err(fault) }),
                 None => {}
             }
         }
-        self.forward(&mut works);
+        works
+    }
+
+    /// Hands the rows to their stages and settles all works.
+    fn complete(&mut self, mut works: Vec<Work>, settled: &mut Vec<Settled>) {
+        self.keep(&mut works);
         self.candidates(&mut works);
         self.vectors(&mut works);
         for work in works {
@@ -138,7 +209,6 @@ impl Pool {
             settled.push(Settled { session: work.session, arrived: work.arrived, result });
             self.seats.insert(work.session, work.seat);
         }
-        settled
     }
 
     /// Rules 1 to 3: what the next pass takes.
@@ -153,11 +223,13 @@ impl Pool {
             let Some(seat) = seats.get_mut(&session) else { continue };
             let few = rows(seat) <= FEW_ROWS;
             let Some(mut next) = seat.waiting.pop_front() else { continue };
+            let missing = seat.missing.take();
             if let (Ok(frame), false) = (&mut next.frame, few) {
                 let whole = frame.rows <= room || (room > 0 && seat.stage.output() == Output::Vector);
                 let take = if whole { frame.rows } else { whole_pages(frame.pos, room) };
                 if take == 0 {
                     seat.waiting.push_front(next);
+                    seat.missing = missing;
                     passed_over.push_back(session);
                     continue;
                 }
@@ -178,30 +250,48 @@ impl Pool {
     }
 
     /// Checks a frame and finds the rows that it wants run; `None` when the frame is to be ignored. The seat goes with the work.
-    fn begin(&mut self, session: SessionId, arrival: Arrival) -> Option<Result<Work, Fault>> {
+    fn begin(&mut self, session: SessionId, arrival: Arrival, stored: Option<Stored>) -> Option<Result<Work, Fault>> {
         let Arrival { from, frame, at: arrived, .. } = arrival;
-        let begin = |stage: &Stage| {
-            let frame = frame.map_err(|reason| Fault::BadFrame { node: from, reason: cut_reason(reason) })?;
-            let Some(mut begun) = stage.begin(from, frame)? else { return Ok(None) };
-            let rows = match begun.take_new() {
-                Some(Payload::Tokens(tokens)) => self.span.embed(&tokens).map_err(compute_fault)?,
-                Some(Payload::Rows(patches)) if stage.blocks().start() == 0 => {
-                    self.span.embed_patches(&patches).map_err(compute_fault)?
-                }
-                Some(Payload::Rows(rows)) => rows,
-                _ => Vec::new(),
-            };
-            Ok(Some((begun, rows)))
-        };
-        let (begun, rows) = match begin(&self.seats.get(&session)?.stage).transpose()? {
+        let stage = &self.seats.get(&session)?.stage;
+        let frame = frame.map_err(|reason| Fault::BadFrame { node: from, reason: cut_reason(reason) });
+        let mut begun = match frame.and_then(|frame| stage.begin(from, frame)).transpose()? {
             Ok(begun) => begun,
             Err(fault) => return Some(Err(fault)),
         };
-        let seat = self.seats.remove(&session)?;
-        Some(Ok(Work { session, arrived, seat, begun, rows, output: None, fault: None }))
+        let input = begun.take_new();
+        let mut seat = self.seats.remove(&session)?;
+        let (mut chain, mut filled) = (seat.chain.clone(), Vec::new());
+        let rows = match stored {
+            Some(stored) => {
+                chain = Some(stored.chain);
+                let shared = stored.pages.into_iter().try_for_each(|pages| seat.cache.share(pages));
+                shared.map(|()| stored.rows).map_err(compute_fault)
+            }
+            None => {
+                let entering = input.as_ref().and_then(|input| Rows::of(input, self.span.config().d_model));
+                if let (Some(chain), Some(entering)) = (&mut chain, entering) {
+                    filled = chain.push(entering);
+                }
+                self.enter(seat.stage.blocks(), input)
+            }
+        };
+        let (rows, fault) = rows.map_or_else(|fault| (Vec::new(), Some(fault)), |rows| (rows, None));
+        Some(Ok(Work { session, arrived, seat, begun, rows, chain, filled, output: None, fault }))
     }
 
-    /// Runs the rows of all works, those of the same blocks together, and hands them to their stages.
+    /// The rows that enter the first of `blocks`.
+    fn enter(&self, blocks: BlockRange, input: Option<Payload>) -> Result<Vec<f32>, Fault> {
+        match input {
+            Some(Payload::Tokens(tokens)) => self.span.embed(&tokens).map_err(compute_fault),
+            Some(Payload::Rows(patches)) if blocks.start() == 0 => {
+                self.span.embed_patches(&patches).map_err(compute_fault)
+            }
+            Some(Payload::Rows(rows)) => Ok(rows),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Runs the rows of all works, those of the same blocks together.
     fn forward(&self, works: &mut [Work]) {
         let mut ranges: Vec<BlockRange> = works.iter().map(|work| work.seat.cache.blocks()).collect();
         ranges.sort_unstable();
@@ -218,10 +308,27 @@ impl Pool {
                 work.fault = result.err().map(compute_fault);
             }
         }
-        for work in works.iter_mut().filter(|work| work.fault.is_none()) {
-            work.fault = work.seat.stage.keep(&work.begun, &work.rows).err();
+    }
+
+    /// Hands the rows to their stages, and the pages that they fill to the store.
+    fn keep(&mut self, works: &mut [Work]) {
+        for work in works {
+            let Work { seat, chain, filled, fault, .. } = work;
+            if fault.is_none() {
+                *fault = seat.stage.keep(&work.begun, &work.rows).err();
+            }
             // What a stage does not keep, its cache forgets.
-            work.seat.cache.truncate(work.seat.stage.len() as usize);
+            seat.cache.truncate(seat.stage.len() as usize);
+            if fault.is_some() {
+                continue;
+            }
+            seat.chain = chain.take();
+            for link in filled {
+                let from = link.page as u32 * PAGE as u32;
+                if let Some(pages) = seat.cache.page(link.page) {
+                    self.store.insert(*link, pages, seat.stage.kept(from, from + PAGE as u32));
+                }
+            }
         }
     }
 
@@ -268,9 +375,47 @@ impl Pool {
     }
 }
 
+impl Seat {
+    /// Cuts off what the first waiting frame begins with and the store has.
+    fn cut_stored(&mut self, store: &mut Store) -> Option<(Arrival, Stored)> {
+        let next = self.waiting.front_mut()?;
+        let frame = next.frame.as_mut().ok()?;
+        let width = self.stage.width();
+        let (mut entering, mut chain) = (Rows::of(&frame.payload, width)?, self.chain.clone()?);
+        let follows = frame.pos == self.stage.len() && entering.len() == frame.rows as usize;
+        if !follows || self.missing.is_some_and(|key| !store.holds(&key)) {
+            return None;
+        }
+        let mut stored = Stored { chain: chain.clone(), pages: Vec::new(), rows: Vec::new() };
+        let mut count = 0;
+        while chain.rows() + entering.len() >= PAGE {
+            let before = chain.rows();
+            let Some(link) = chain.next_page(&mut entering) else { break };
+            let fits = (link.page + 1) * PAGE <= self.cache.max_positions();
+            let Some(entry) = store.get(&link.key).filter(|_| fits) else {
+                self.missing = Some(link.key);
+                break;
+            };
+            stored.pages.push(entry.pages.clone());
+            stored.rows.extend_from_slice(entry.rows.get(before * width..)?);
+            stored.chain = chain.clone();
+            count += (PAGE - before) as u32;
+        }
+        if count == 0 {
+            return None;
+        }
+        let rest = frame.cut(count);
+        let mut own = self.waiting.pop_front()?;
+        if let Some(rest) = rest {
+            self.waiting.push_front(Arrival { frame: Ok(rest), ticket: own.ticket.take(), from: own.from, at: own.at });
+        }
+        Some((own, stored))
+    }
+}
+
 /// Rows from `pos` to the last end of a page within `room` rows: what is cut there can still be shared page by page.
 fn whole_pages(pos: u32, room: u32) -> u32 {
-    let page = skep_kernels::PAGE as u32;
+    let page = PAGE as u32;
     (pos.saturating_add(room) / page * page).saturating_sub(pos)
 }
 
@@ -278,5 +423,7 @@ fn compute_fault(reason: impl ToString) -> Fault {
     Fault::Compute { reason: cut_reason(reason.to_string()) }
 }
 
+#[cfg(test)]
+mod reuse_tests;
 #[cfg(test)]
 mod tests;

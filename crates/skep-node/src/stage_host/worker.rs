@@ -42,8 +42,9 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(model: ModelId, span: Arc<Span>, limits: StageLimits, links: Links) -> Self {
-        let (purpose, pool) = (Purpose::of(span.config()), Pool::new(span.clone()));
+    pub(super) fn new(model: ModelId, mut pool: Pool, span: Arc<Span>, limits: StageLimits, links: Links) -> Self {
+        pool.set_store_room(limits.session_bytes);
+        let purpose = Purpose::of(span.config());
         Self { model, purpose, pool, span, limits, links, clients: HashMap::new() }
     }
 
@@ -118,6 +119,7 @@ impl Worker {
     fn close(&mut self, session: SessionId) {
         self.clients.remove(&session);
         self.pool.close(session);
+        self.pool.set_store_room(self.free());
     }
 
     /// Makes a session, or says why not. Memory is counted before it is taken.
@@ -145,14 +147,21 @@ impl Worker {
             return Err(format!("{} sessions are open here, the most this node serves", self.limits.sessions));
         }
         let bytes = session_bytes(&self.span, config.blocks, config.max_positions);
-        let used: u64 = self.clients.values().map(|client| client.bytes).sum();
-        if used.saturating_add(bytes) > self.limits.session_bytes {
-            return Err(format!("the session needs {bytes} bytes and {} are free", self.limits.session_bytes - used));
-        }
+        let free = self.free();
+        let Some(left) = free.checked_sub(bytes) else {
+            return Err(format!("the session needs {bytes} bytes and {free} are free"));
+        };
         let session = config.session;
         self.pool.open(config)?;
+        self.pool.set_store_room(left);
         self.clients.insert(session, Client { link, bytes, replies, out: None });
         Ok(())
+    }
+
+    /// Bytes that sessions do not need; stored pages have them until one does.
+    fn free(&self) -> u64 {
+        let used: u64 = self.clients.values().map(|client| client.bytes).sum();
+        self.limits.session_bytes.saturating_sub(used)
     }
 
     /// Sends what the stage put out, or tells the gateway why there is nothing.

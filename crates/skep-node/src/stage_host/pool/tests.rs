@@ -1,22 +1,24 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use super::*;
-use skep_model::{Gguf, Metadata, Tensor, Value, encode_gguf};
+pub(super) use skep_model::Gguf;
+use skep_model::{Metadata, Tensor, Value, encode_gguf};
 use skep_types::NodeId;
 use skep_types::wire::Frame;
 
-const D_MODEL: usize = 32;
-const VOCAB: usize = 64;
+pub(super) const D_MODEL: usize = 32;
+pub(super) const VOCAB: usize = 64;
 const BLOCKS: u32 = 4;
 /// Which blocks each pool of a chain holds; they overlap, so that sessions of different blocks meet in one pool.
-const HELD: [(u32, u32); 3] = [(0, 2), (1, 3), (2, 4)];
+pub(super) const HELD: [(u32, u32); 3] = [(0, 2), (1, 3), (2, 4)];
 /// Ways through the chain.
-const SPLITS: [[(u32, u32); 3]; 3] = [[(0, 1), (1, 2), (2, 4)], [(0, 2), (2, 3), (3, 4)], [(0, 1), (1, 3), (3, 4)]];
+pub(super) const SPLITS: [[(u32, u32); 3]; 3] =
+    [[(0, 1), (1, 2), (2, 4)], [(0, 2), (2, 3), (3, 4)], [(0, 1), (1, 3), (3, 4)]];
 
-struct Rng(u64);
+pub(super) struct Rng(pub(super) u64);
 
 impl Rng {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % n
     }
@@ -63,35 +65,43 @@ pub(in super::super) fn model() -> Gguf {
     Gguf::from_bytes(encode_gguf(&metadata, &tensors).unwrap()).unwrap()
 }
 
-fn range((start, end): (u32, u32)) -> BlockRange {
+pub(super) fn range((start, end): (u32, u32)) -> BlockRange {
     BlockRange::new(start, end).unwrap()
 }
 
-fn pool(gguf: &Gguf, blocks: (u32, u32)) -> Pool {
-    Pool::new(Arc::new(Span::load(gguf, range(blocks)).unwrap()))
+pub(super) fn pool(gguf: &Gguf, blocks: (u32, u32)) -> Pool {
+    pool_with_store(gguf, blocks, 0).0
 }
 
-fn id(session: usize) -> SessionId {
+/// A pool whose store has room for `room` bytes, and its count of reused rows.
+pub(super) fn pool_with_store(gguf: &Gguf, blocks: (u32, u32), room: u64) -> (Pool, Arc<AtomicU64>) {
+    let reused = Arc::new(AtomicU64::new(0));
+    let mut pool = Pool::new(Arc::new(Span::load(gguf, range(blocks)).unwrap()), reused.clone());
+    pool.set_store_room(room);
+    (pool, reused)
+}
+
+pub(super) fn id(session: usize) -> SessionId {
     SessionId([session as u8; 16])
 }
 
-fn config(session: usize, blocks: BlockRange) -> StageConfig {
+pub(super) fn config(session: usize, blocks: BlockRange) -> StageConfig {
     let next = Peer { node: NodeId([9; 32]), addrs: Vec::new() };
     let (n_blocks, d_model, max_positions, output) = (BLOCKS, D_MODEL as u32, 400, Output::Candidates(5));
     StageConfig { session: id(session), epoch: 0, blocks, n_blocks, d_model, d_patch: 0, output, max_positions, next }
 }
 
-fn tokens(pos: usize, ids: &[u32], wants_candidates: bool) -> Frame {
+pub(super) fn tokens(pos: usize, ids: &[u32], wants_candidates: bool) -> Frame {
     let (pos, rows, payload) = (pos as u32, ids.len() as u32, Payload::Tokens(ids.to_vec()));
     Frame { epoch: 0, pos, rows, forward_from: 0, wants_candidates, hops: Vec::new(), payload }
 }
 
-fn arrival(frame: Frame) -> Arrival {
+pub(super) fn arrival(frame: Frame) -> Arrival {
     Arrival { from: NodeId([1; 32]), frame: Ok(frame), at: Instant::now(), ticket: None }
 }
 
 /// Greedy tokens and all candidates of a session that has the machine for itself.
-fn alone(gguf: &Gguf, prompt: &[u32], n: usize) -> Vec<Vec<(u32, u32)>> {
+pub(super) fn alone(gguf: &Gguf, prompt: &[u32], n: usize) -> Vec<Vec<(u32, u32)>> {
     let span = Span::load(gguf, range((0, BLOCKS))).unwrap();
     let mut cache = span.new_cache(span.blocks(), 400).unwrap();
     let (mut next, mut lists) = (prompt.to_vec(), Vec::new());
@@ -107,16 +117,21 @@ fn alone(gguf: &Gguf, prompt: &[u32], n: usize) -> Vec<Vec<(u32, u32)>> {
 }
 
 /// One session on its way through the chain.
-struct Run {
-    prompt: Vec<u32>,
+pub(super) struct Run {
+    pub(super) prompt: Vec<u32>,
     /// Frames under way to each pool, in order.
     under_way: [VecDeque<Frame>; 3],
-    lists: Vec<Vec<(u32, u32)>>,
+    pub(super) lists: Vec<Vec<(u32, u32)>>,
 }
 
 impl Run {
     fn new(rng: &mut Rng) -> Self {
-        let prompt: Vec<u32> = (0..1 + rng.below(300)).map(|_| rng.below(VOCAB) as u32).collect();
+        let prompt = (0..1 + rng.below(300)).map(|_| rng.below(VOCAB) as u32).collect();
+        Self::of(prompt, rng)
+    }
+
+    /// A prompt cut into frames by chance.
+    pub(super) fn of(prompt: Vec<u32>, rng: &mut Rng) -> Self {
         let mut first = VecDeque::new();
         let mut at = 0;
         while at < prompt.len() {
@@ -140,7 +155,7 @@ impl Run {
 }
 
 /// Lets frames of all sessions arrive and passes run in an order of chance until every session has `wanted` lists.
-fn play(pools: &mut [Pool; 3], runs: &mut [Run], wanted: usize, rng: &mut Rng) {
+pub(super) fn play(pools: &mut [Pool; 3], runs: &mut [Run], wanted: usize, rng: &mut Rng) {
     let mut passes = 0;
     while runs.iter().any(|run| run.lists.len() < wanted) {
         let (at, session) = (rng.below(3), rng.below(runs.len()));
