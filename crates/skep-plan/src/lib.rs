@@ -1,13 +1,25 @@
 //! Pure planning: which node serves which blocks, and which chain answers a request.
 //!
-//! - [`place`] gives each node of a new network its span of blocks.
-//! - [`route`] picks the chain of stages for one request out of the spans on offer: never more stages than needed, because each
-//!   costs one trip per token, and spread over replicas by a salt that the caller draws per request.
+//! - [`place()`] gives each node of a new network its span of blocks.
+//! - [`route()`] picks the chain with the fewest stages out of the spans on offer, and spreads requests over replicas by a salt that
+//!   the caller draws per request. It needs to know nothing of the nodes.
+//! - [`Network::plan`] picks the plan with the least expected time from what was measured, under a limit on the price and on who may
+//!   see the request; [`Network::explain`] says what else there was. [`cost`] is the law it plans by.
 //!
-//! Nothing here knows a clock, a socket or chance: the same arguments give the same answer everywhere.
+//! Nothing here knows a clock, a socket or chance, and no number is a fraction: the same arguments give the same answer everywhere.
+//! What is equally good is decided by the salt, then by the node's key.
 
+pub mod cost;
+mod labels;
+mod network;
 mod place;
+mod plan;
 mod route;
+mod search;
+mod weights;
 
+pub use cost::{Candidate, Cost, Figures, Label, Prefer, Request, StageCost, Way};
+pub use network::{Gateway, Links, MAX_BEACONS, MAX_PEERS, Network, TooManyPeers};
 pub use place::{PlanError, place};
+pub use plan::{Explanation, MAX_BLOCKS, NoPlan, Plan};
 pub use route::{NoRoute, Offer, Stage, route};

@@ -1,5 +1,7 @@
-//! The chain for one request.
+//! The chain with the fewest stages.
 
+use crate::labels::fastest;
+use crate::weights::{Hops, Weight, Weights, clipped};
 use skep_types::{BlockRange, NodeId, wire::Peer};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -32,79 +34,67 @@ pub struct NoRoute {
 
 /// A chain of stages that runs exactly `wanted`, in order, with as few stages as any chain has.
 ///
-/// A span may be entered and left in the middle. Nodes in `avoid` are not used, and no node is used twice. A node has one span: if
-/// it is listed more than once, its longest listing counts, the lowest of equally long ones. Among the chains with the fewest stages,
-/// `salt` chooses; the order of `offers` does not matter.
+/// It is what the planner answers where every stage costs the same and nothing else costs anything. A span may be entered and left in
+/// the middle. Nodes in `avoid` are not used, and no node is used twice. A node has one span: if it is listed more than once, its
+/// longest listing counts, the lowest of equally long ones. Among the chains with the fewest stages, `salt` chooses; the order of
+/// `offers` does not matter.
 ///
 /// # Errors
 /// [`NoRoute`] with the first wanted block that no allowed offer holds; if there is none, there is a chain.
 pub fn route(offers: &[Offer], wanted: BlockRange, avoid: &BTreeSet<NodeId>, salt: u64) -> Result<Vec<Stage>, NoRoute> {
     let offers = usable(offers, avoid);
-    let distance = distances(&offers, wanted);
-    let mut chain = Vec::new();
-    let mut at = wanted.start();
-    while at < wanted.end() {
-        let gap = NoRoute { block: first_gap(&offers, wanted) };
-        let left = *distance.get(&at).ok_or(gap)?;
-        let best = offers
-            .iter()
-            .filter(|offer| offer.blocks.contains(at))
-            .filter(|offer| distance.get(&reach(offer, wanted)).is_some_and(|rest| rest + 1 == left))
-            .min_by_key(|offer| (mix(salt, at, &offer.peer.node), offer.peer.node))
-            .ok_or(gap)?;
-        let end = reach(best, wanted);
-        let blocks = BlockRange::new(at, end).map_err(|_| gap)?;
-        chain.push(Stage { peer: best.peer.clone(), blocks });
-        at = end;
-    }
-    Ok(chain)
+    let gap = NoRoute { block: first_gap(offers.iter().map(|offer| offer.blocks), wanted) };
+    let alike = |offer: &&Offer| Weight {
+        node: offer.peer.node,
+        span: clipped(offer.blocks, wanted),
+        stage_max: usize::MAX,
+        block: 0,
+        visits: 1,
+        transfer: 0,
+        enter: 0,
+        leave: 0,
+        price: 0,
+    };
+    let weights = Weights {
+        nodes: offers.iter().map(alike).collect(),
+        blocks: wanted.len() as usize,
+        first: wanted.start(),
+        hops: Hops { laps: 0, between: &[], inward: &[], outward: &[] },
+        salt,
+        price_max: None,
+    };
+    let found = fastest(&weights).map_err(|_| gap)?;
+    let stage = |step: &crate::search::Step| {
+        // It fits because the blocks of a span are counted in 32 bits.
+        let blocks = BlockRange::new(wanted.start() + step.start as u32, wanted.start() + step.end as u32);
+        Some(Stage { peer: offers[step.node].peer.clone(), blocks: blocks.ok()? })
+    };
+    found.steps.iter().map(stage).collect::<Option<_>>().ok_or(gap)
 }
 
 /// The one span of each node that is not avoided.
 fn usable<'a>(offers: &'a [Offer], avoid: &BTreeSet<NodeId>) -> Vec<&'a Offer> {
     let mut by_node: BTreeMap<NodeId, &Offer> = BTreeMap::new();
     for offer in offers.iter().filter(|offer| !avoid.contains(&offer.peer.node)) {
-        let longer = |kept: &Offer| {
-            let (new, old) = (offer.blocks, kept.blocks);
-            new.len() > old.len() || (new.len() == old.len() && new.start() < old.start())
-        };
         let kept = by_node.entry(offer.peer.node).or_insert(offer);
-        if longer(kept) {
+        if better_listing(offer, kept) {
             *kept = offer;
         }
     }
     by_node.into_values().collect()
 }
 
-/// Where a stage of this offer leaves the chain: as late as it can, since covering less never takes more stages.
-fn reach(offer: &Offer, wanted: BlockRange) -> u32 {
-    offer.blocks.end().min(wanted.end())
+/// Whether a listing of a node counts rather than another: a node has one span.
+pub(crate) fn better_listing(new: &Offer, old: &Offer) -> bool {
+    let (new, old) = (new.blocks, old.blocks);
+    new.len() > old.len() || (new.len() == old.len() && new.start() < old.start())
 }
 
-/// The fewest stages from each point where a chain may stand to the end of `wanted`; points without a way on are left out.
-///
-/// A chain stands only at the start or at the end of some span, so the number of points depends on the offers, not on the blocks.
-/// No node comes twice on a shortest way: its span would be left at its end, and no later point lies in it.
-fn distances(offers: &[&Offer], wanted: BlockRange) -> BTreeMap<u32, u32> {
-    let mut points: BTreeSet<u32> = offers.iter().map(|offer| reach(offer, wanted)).collect();
-    points.retain(|point| *point > wanted.start());
-    points.insert(wanted.start());
-    let mut distance = BTreeMap::from([(wanted.end(), 0u32)]);
-    for at in points.into_iter().rev().filter(|point| *point < wanted.end()) {
-        let from_here = offers.iter().filter(|offer| offer.blocks.contains(at));
-        if let Some(rest) = from_here.filter_map(|offer| distance.get(&reach(offer, wanted))).min() {
-            let steps = rest + 1;
-            distance.insert(at, steps);
-        }
-    }
-    distance
-}
-
-/// The first wanted block that no offer holds; the end of `wanted` if there is none.
-fn first_gap(offers: &[&Offer], wanted: BlockRange) -> u32 {
+/// The first wanted block that no span holds; the end of `wanted` if there is none.
+pub(crate) fn first_gap(spans: impl Iterator<Item = BlockRange> + Clone, wanted: BlockRange) -> u32 {
     let mut at = wanted.start();
     while at < wanted.end() {
-        match offers.iter().filter(|offer| offer.blocks.contains(at)).map(|offer| reach(offer, wanted)).max() {
+        match spans.clone().filter(|span| span.contains(at)).map(|span| span.end().min(wanted.end())).max() {
             Some(end) => at = end,
             None => break,
         }
@@ -113,7 +103,7 @@ fn first_gap(offers: &[&Offer], wanted: BlockRange) -> u32 {
 }
 
 /// A fixed mixing (SplitMix64's finaliser) that orders replicas differently for each salt and each point of the chain.
-fn mix(salt: u64, at: u32, node: &NodeId) -> u64 {
+pub(crate) fn mix(salt: u64, at: u32, node: &NodeId) -> u64 {
     let scramble = |mut z: u64| {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
