@@ -1,6 +1,7 @@
 //! Pure planning: which node serves which blocks, and which chain answers a request.
 //!
 //! - [`place()`] gives each node of a new network its span of blocks.
+//! - [`join`] gives a node that joins a living network the span that most raises its slowest block, and [`rebalance`] says who moves.
 //! - [`route()`] picks the chain with the fewest stages out of the spans on offer, and spreads requests over replicas by a salt that
 //!   the caller draws per request. It needs to know nothing of the nodes.
 //! - [`Network::plan`] picks the plan with the least expected time from what was measured, under a limit on the price and on who may
@@ -9,6 +10,7 @@
 //! Nothing here knows a clock, a socket or chance, and no number is a fraction: the same arguments give the same answer everywhere.
 //! What is equally good is decided by the salt, then by the node's key.
 
+mod balance;
 pub mod cost;
 mod labels;
 mod network;
@@ -18,6 +20,7 @@ mod route;
 mod search;
 mod weights;
 
+pub use balance::{GAIN, HOLDERS_KEPT, Holding, Joiner, MOVES_MAX, Move, join, rebalance, supply};
 pub use cost::{Candidate, Cost, Figures, Label, Prefer, Request, StageCost, Way};
 pub use network::{Gateway, Links, MAX_BEACONS, MAX_PEERS, Network, TooManyPeers};
 pub use place::{PlanError, place};
