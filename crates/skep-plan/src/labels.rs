@@ -23,7 +23,9 @@ use std::{
 /// The most labels of one search: some 30 MB.
 const LABELS_MAX: usize = 1 << 18;
 /// The most lines that are tried between a walk that is too dear and one that is not.
-const SLOPES_MAX: usize = 8;
+const SLOPES_MAX: usize = 6;
+/// A walk that lies below the line by less than one part in so many of what separates the two ends is not worth another line.
+const SLOPE_STEP: u64 = 64;
 /// Above this a slope's numbers are halved, so that sums over a chain stay within 64 bits.
 const SCALED_MAX: u128 = 1 << 62;
 
@@ -52,26 +54,30 @@ pub(crate) fn fastest(weights: &Weights<'_>) -> Result<Found, Failed> {
     let mut least = None;
     let mut scale = None;
     if let Some(price_max) = weights.price_max {
-        let table = Table::within(weights, Scale::PRICE, price_max);
+        let table = Table::within(weights, Scale::PRICE, price_max, None);
         let Some(cheap) = table.walk(weights) else {
-            let cheapest = Table::within(weights, Scale::PRICE, NEVER).walk(weights).ok_or(Failed::NoChain)?;
+            let cheapest = Table::within(weights, Scale::PRICE, NEVER, None).walk(weights).ok_or(Failed::NoChain)?;
             return Err(Failed::TooDear(totals(weights, &cheapest).1));
         };
         drafts.offer(&cheap);
-        if totals(weights, &quick).1 > price_max {
-            scale = drafts.slope(quick, cheap, price_max);
+        let (time, price) = totals(weights, &quick);
+        if price > price_max {
+            // The same, but among equally cheap ones a fast one.
+            let fair =
+                drafts.walk(Scale { time: 1, price: time.max(1) }).filter(|fair| totals(weights, fair).1 <= price_max);
+            scale = drafts.slope(quick, fair.unwrap_or(cheap), price_max);
         }
         least = Some(table);
     }
     let most = drafts.best.as_ref().map_or(NEVER, |(time, _)| *time);
-    let time = Table::within(weights, Scale::TIME, most);
+    let time = Table::within(weights, Scale::TIME, most, least.as_ref());
     if let Some(walk) = time.walk(weights).filter(|walk| drafts.allows(walk)) {
         return Ok(Found { steps: walk, exact: true });
     }
     let limit = weights.price_max.zip(least.as_ref());
     let slope = scale.zip(limit).map(|(scale, (price_max, _))| {
         let most = if most < NEVER { scale.of(most, price_max) } else { NEVER };
-        Table::within(weights, scale, most)
+        Table::within(weights, scale, most, Some(&time))
     });
     let limit = limit.map(|(price, least)| Limit { price, least, slope: slope.as_ref() });
     Search { weights, time: &time, limit, best: drafts.best }.run()
@@ -98,9 +104,11 @@ impl Drafts<'_> {
     }
 
     fn walk(&mut self, scale: Scale) -> Option<Vec<Step>> {
-        let walk = Table::draft(self.weights, scale).walk(self.weights)?;
-        self.offer(&walk);
-        Some(walk)
+        let table = Table::draft(self.weights, scale);
+        if let Some(chain) = table.chain(self.weights) {
+            self.offer(&chain);
+        }
+        table.walk(self.weights)
     }
 
     /// The scale whose line lies near the limit under all walks, from a walk that is too dear and one that is not.
@@ -120,7 +128,8 @@ impl Drafts<'_> {
             found = Some(scale);
             let walk = self.walk(scale)?;
             let (time, price) = totals(self.weights, &walk);
-            if scale.of(time, price) >= scale.of(dear_time, dear_price) {
+            let below = scale.of(dear_time, dear_price).saturating_sub(scale.of(time, price));
+            if below <= scale.time * ((cheap_time - dear_time) / SLOPE_STEP) {
                 break;
             }
             if price <= price_max {

@@ -60,73 +60,100 @@ pub(crate) struct Table {
 impl Table {
     /// A table of good walks, not always the best.
     pub fn draft(weights: &Weights<'_>, scale: Scale) -> Self {
-        Self::fill(weights, scale, NEVER, DRAFT_TRIES)
+        Self::fill(weights, scale, &Bounds { most: NEVER, tries: DRAFT_TRIES, only: None })
     }
 
-    /// The exact table, but for places that lie on no walk that costs `most` or less.
-    pub fn within(weights: &Weights<'_>, scale: Scale, most: u64) -> Self {
-        Self::fill(weights, scale, most, usize::MAX)
+    /// The exact table, but for places that lie on no walk that costs `most` or less, or that another table has left out.
+    pub fn within(weights: &Weights<'_>, scale: Scale, most: u64, only: Option<&Self>) -> Self {
+        Self::fill(weights, scale, &Bounds { most, tries: usize::MAX, only })
     }
 
-    fn fill(weights: &Weights<'_>, scale: Scale, most: u64, tries: usize) -> Self {
+    fn fill(weights: &Weights<'_>, scale: Scale, bounds: &Bounds<'_>) -> Self {
+        let Bounds { most, tries, only } = *bounds;
         let (n, blocks) = (weights.nodes.len(), weights.blocks);
         let cells = n * (blocks + 1);
         let mut table = Self { scale, blocks, enter: vec![NEVER; cells], leave: vec![NEVER; cells] };
         let past = (most < NEVER).then(|| Past::new(weights, scale));
         let mut arrivals: Vec<Arrival> = Vec::with_capacity(n);
+        let mut runs = vec![NEVER; n];
         for at in (0..=blocks).rev() {
             arrivals.clear();
             for node in (0..n).filter(|node| weights.nodes[*node].span.contains(&at)) {
                 let cell = node * (blocks + 1) + at;
-                let cost = table.best_stage(weights, node, at);
-                if cost < NEVER && past.as_ref().is_none_or(|past| past.enter[cell].saturating_add(cost) <= most) {
+                let left_out = only.is_some_and(|only| only.enter[cell] == NEVER);
+                let cost = table.best_stage(weights, node, at, &mut runs[node]);
+                if cost < NEVER
+                    && !left_out
+                    && past.as_ref().is_none_or(|past| past.enter[cell].saturating_add(cost) <= most)
+                {
                     table.enter[cell] = cost;
                     let bound = cost.saturating_add(scale.of(weights.least_to(node), 0));
                     arrivals.push(Arrival { bound, cost, node });
                 }
             }
-            arrivals.sort_unstable_by_key(|arrival| (arrival.bound, arrival.node));
+            let order = |arrival: &Arrival| (arrival.bound, arrival.node);
+            if tries < arrivals.len() {
+                // One more, as a node may be among its own next ones.
+                arrivals.select_nth_unstable_by_key(tries, order);
+                arrivals.truncate(tries + 1);
+            }
+            arrivals.sort_unstable_by_key(order);
             let first = arrivals.first().map_or(NEVER, |arrival| arrival.bound);
             for (node, weight) in weights.nodes.iter().enumerate() {
                 if !(weight.span.start < at && at <= weight.span.end) {
                     continue;
                 }
                 let cell = node * (blocks + 1) + at;
-                let spent = past.as_ref().map_or(0, |past| past.leave[cell]);
-                table.leave[cell] = if at == blocks {
-                    scale.of(weight.leave, 0)
-                } else if first == NEVER || spent.saturating_add(first) > most {
-                    NEVER
-                } else {
-                    table.best_hop(weights, node, &arrivals, tries)
-                };
+                if only.is_some_and(|only| only.leave[cell] == NEVER) {
+                    continue;
+                }
+                if at == blocks {
+                    table.leave[cell] = scale.of(weight.leave, 0);
+                    continue;
+                }
+                let out = scale.of(weights.least_from(node), 0);
+                let spent = past.as_ref().map_or(0, |past| past.leave[cell].saturating_sub(out));
+                let below = most.saturating_sub(spent).saturating_add(1);
+                if spent <= most && first.saturating_add(out) < below {
+                    table.leave[cell] = table.best_hop(weights, node, &arrivals, below);
+                }
             }
         }
         table
     }
 
-    /// The least cost of a stage that begins at `at` and of all that follows.
-    fn best_stage(&self, weights: &Weights<'_>, node: usize, at: usize) -> u64 {
+    /// The least cost of a stage that begins at `at` and of all that follows. `run` holds that of a stage that goes on at `at + 1`,
+    /// without its visits, and then that of one that goes on at `at`; it serves nodes whose memory holds their whole span.
+    fn best_stage(&self, weights: &Weights<'_>, node: usize, at: usize, run: &mut u64) -> u64 {
         let weight = &weights.nodes[node];
         let block = self.scale.of(weight.block, weight.price);
+        let visits = self.scale.of(weight.visits, 0);
+        let row = &self.leave[node * (self.blocks + 1)..(node + 1) * (self.blocks + 1)];
+        if weight.stage_max >= weight.span.len() {
+            *run = row[at + 1].min(*run).saturating_add(block);
+            return run.saturating_add(visits);
+        }
         let last = weight.span.end.min(at.saturating_add(weight.stage_max));
-        let mut run = self.scale.of(weight.visits, 0);
-        let mut best = NEVER;
-        for rest in &self.leave[node * (self.blocks + 1) + at + 1..=node * (self.blocks + 1) + last] {
+        let (mut run, mut best) = (visits, NEVER);
+        for rest in &row[at + 1..=last] {
             run = run.saturating_add(block);
             best = best.min(run.saturating_add(*rest));
         }
         best
     }
 
-    fn best_hop(&self, weights: &Weights<'_>, from: usize, arrivals: &[Arrival], tries: usize) -> u64 {
+    /// The least cost of going on to one of `arrivals` if it is less than `below`.
+    fn best_hop(&self, weights: &Weights<'_>, from: usize, arrivals: &[Arrival], below: u64) -> u64 {
         let out = self.scale.of(weights.least_from(from), 0);
-        let mut best = NEVER;
-        for arrival in arrivals.iter().filter(|arrival| arrival.node != from).take(tries) {
-            if arrival.bound.saturating_add(out) >= best {
+        let (mut best, mut below) = (NEVER, below);
+        for arrival in arrivals {
+            if arrival.bound.saturating_add(out) >= below {
                 break;
             }
-            best = best.min(arrival.cost.saturating_add(self.scale.of(weights.hop(from, arrival.node), 0)));
+            let cost = arrival.cost.saturating_add(self.scale.of(weights.hop(from, arrival.node), 0));
+            if cost < below && arrival.node != from {
+                (best, below) = (cost, cost);
+            }
         }
         best
     }
@@ -143,20 +170,28 @@ impl Table {
 
     /// A walk of the least cost; of equal ones, each next node is the one that the salt draws, and it is left as late as possible.
     pub fn walk(&self, weights: &Weights<'_>) -> Option<Vec<Step>> {
+        self.follow(weights, |steps, node| steps.last().is_none_or(|last| last.node != node))
+    }
+
+    /// A chain that takes the best node that it has not used yet, wherever it stands; nothing if that leads nowhere.
+    pub fn chain(&self, weights: &Weights<'_>) -> Option<Vec<Step>> {
+        self.follow(weights, |steps, node| steps.iter().all(|step| step.node != node))
+    }
+
+    fn follow(&self, weights: &Weights<'_>, may: impl Fn(&[Step], usize) -> bool) -> Option<Vec<Step>> {
         let mut steps: Vec<Step> = Vec::new();
         let mut at = 0;
         while at < self.blocks {
             let arrive = |node: usize| {
                 let hop = match steps.last() {
                     None => weights.nodes[node].enter,
-                    Some(last) if last.node == node => return NEVER,
                     Some(last) => weights.hop(last.node, node),
                 };
                 self.enter(node, at).saturating_add(self.scale.of(hop, 0))
             };
             let holders = (0..weights.nodes.len()).filter(|node| weights.nodes[*node].span.contains(&at));
             let mut best: Option<(u64, usize)> = None;
-            for node in holders {
+            for node in holders.filter(|node| may(&steps, *node)) {
                 let cost = arrive(node);
                 let better = |(least, kept): (u64, usize)| {
                     cost < least || (cost == least && weights.lot(at, node) < weights.lot(at, kept))
@@ -184,6 +219,16 @@ impl Table {
         let last = weight.span.end.min(at.saturating_add(weight.stage_max));
         (at + 1..=last).rev().min_by_key(|end| cost(*end)).filter(|end| cost(*end) < NEVER)
     }
+}
+
+/// What a table leaves out.
+struct Bounds<'a> {
+    /// Places on no walk that costs this or less.
+    most: u64,
+    /// Next nodes after the first so many.
+    tries: usize,
+    /// Places that this table leaves out.
+    only: Option<&'a Table>,
 }
 
 /// A node that may be entered at the block at hand.
