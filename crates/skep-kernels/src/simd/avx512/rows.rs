@@ -46,11 +46,11 @@ pub(super) fn run<S: Step, const ORDERED: bool>(w: Matrix<'_>, x: &Activations, 
         // Places past the last row repeat it, and their outputs are dropped.
         let rows: [*const u8; ROWS] = std::array::from_fn(|r| w.row((first + r).min(w.rows() - 1)).as_ptr());
         let mut sums = [_mm512_setzero_ps(); ROWS + 1];
+        // The next four rows lie side by side: a step here asks for a step's share of them, from their beginning on.
+        let ahead = rows[0].wrapping_add(ROWS * w.row_bytes());
         for s in 0..steps {
-            for row in rows {
-                for line in (0..step_bytes).step_by(64) {
-                    _mm_prefetch::<_MM_HINT_T1>(row.wrapping_add(ROWS * w.row_bytes() + s * step_bytes + line).cast());
-                }
+            for line in (0..ROWS * step_bytes).step_by(64) {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(s * ROWS * step_bytes + line).cast());
             }
             // SAFETY: these are whole rows of this format and as many activations; the processor is the caller's promise.
             unsafe { S::step::<ORDERED>(&rows, &row, s, &mut sums) };
@@ -234,8 +234,32 @@ impl Step for Bytes {
     }
 }
 
-/// Q4_0: four blocks of a row in a register.
+/// Q4_0: four blocks of a row in a register. They are 36 words of 16 bits: a scale and eight words of weights, four times.
 pub(super) struct Nibbles;
+
+impl Nibbles {
+    /// Where the words of weights are in two loads, the second of which begins four words after the first.
+    const WEIGHTS: [i16; 32] = {
+        let (mut words, mut i) = ([0; 32], 0);
+        while i < 32 {
+            let word = 9 * (i / 8) + 1 + i % 8;
+            words[i as usize] = if word < 32 { word } else { word - 4 + 32 };
+            i += 1;
+        }
+        words
+    };
+    /// Where the scales of two rows are, `even` and `even + 1`, if each has a load: word 4b + r is that of block b of row r.
+    const fn scales(even: usize) -> [i16; 32] {
+        let (mut words, mut b) = ([0; 32], 0);
+        while b < 4 {
+            words[4 * b + even] = 9 * b as i16;
+            words[4 * b + even + 1] = 9 * b as i16 + 32;
+            b += 1;
+        }
+        words
+    }
+    const SCALES: [[i16; 32]; 2] = [Self::scales(0), Self::scales(2)];
+}
 
 impl Step for Nibbles {
     const BLOCKS: usize = 4;
@@ -250,56 +274,96 @@ impl Step for Nibbles {
             let (x0, x1) = (_mm512_loadu_si512(quants.cast()), _mm512_loadu_si512(quants.add(64).cast()));
             // The first and the second halves of the four blocks, as the low and the high nibbles hold them.
             let (x_low, x_high) = (_mm512_shuffle_i32x4::<0x88>(x0, x1), _mm512_shuffle_i32x4::<0xdd>(x0, x1));
+            let weights = _mm512_loadu_si512(Self::WEIGHTS.as_ptr().cast());
+            let words = [0, 1, 2, 3].map(|r: usize| _mm512_loadu_si512(rows[r].add(at).cast()));
             let mut products = [_mm512_setzero_si512(); ROWS];
             for r in 0..ROWS {
-                let block = |b: usize| _mm_loadu_si128(rows[r].add(at + 2 + 18 * b).cast());
-                let mut nibbles = _mm512_castsi128_si512(block(0));
-                nibbles = _mm512_inserti32x4::<1>(nibbles, block(1));
-                nibbles = _mm512_inserti32x4::<2>(nibbles, block(2));
-                nibbles = _mm512_inserti32x4::<3>(nibbles, block(3));
+                let last = _mm512_loadu_si512(rows[r].add(at + 8).cast());
+                let nibbles = _mm512_permutex2var_epi16(words[r], weights, last);
                 let high = _mm512_and_si512(_mm512_srli_epi16::<4>(nibbles), low);
                 let sum = _mm512_dpbusd_epi32(products[r], _mm512_and_si512(nibbles, low), x_low);
                 products[r] = _mm512_dpbusd_epi32(sum, high, x_high);
             }
+            let [first, second] = Self::SCALES.map(|words| _mm512_loadu_si512(words.as_ptr().cast()));
+            let first = _mm512_permutex2var_epi16(words[0], first, words[1]);
+            let second = _mm512_permutex2var_epi16(words[2], second, words[3]);
+            let scales = _mm512_mask_blend_epi16(0b1100_1100_1100_1100, first, second);
             // Nibbles are 8 too large; the start numbers take off 128 a weight.
             let starts = _mm512_srai_epi32::<4>(spread_starts(x.starts.as_ptr().add(4 * s)));
             let integers = _mm512_add_epi32(sum_of_fours(&products), starts);
-            add_four_blocks::<ORDERED>(sums, integers, scales_of_blocks(rows, at, 18), x.scales.as_ptr().add(4 * s));
+            let scales = _mm512_cvtph_ps(_mm512_castsi512_si256(scales));
+            add_four_blocks::<ORDERED>(sums, integers, scales, x.scales.as_ptr().add(4 * s));
         }
     }
 }
 
-/// Sixteen bits of each of two sub-blocks: element `first` of `scales` in the lower half, `second` in the upper.
+/// For each 16-bit place of two packed registers of sums, the sub-block that it belongs to, `first` being added: a 128-bit lane
+/// has four places of the first register's sub-block and four of the second's.
+const fn places(lanes: [[i16; 2]; 4], first: i16) -> [i16; 32] {
+    let mut places = [0; 32];
+    let mut i = 0;
+    while i < 32 {
+        places[i] = first + lanes[i / 8][i / 4 % 2];
+        i += 1;
+    }
+    places
+}
+
+/// Adds the products of two registers of sums of four weights each, times the scales of their sub-blocks.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn spread_two(scales: __m512i, first: i16, second: i16) -> __m512i {
-    let halves = _mm512_inserti64x4::<1>(_mm512_set1_epi16(first), _mm256_set1_epi16(second));
-    _mm512_permutexvar_epi16(halves, scales)
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn plus_scaled(sum: __m512i, first: __m512i, second: __m512i, scales: __m512i, places: &[i16; 32]) -> __m512i {
+    // SAFETY: the array has this size.
+    let places = unsafe { _mm512_loadu_si512(places.as_ptr().cast()) };
+    // Four products of weights below 64 and quants within ±127 fit in 16 bits.
+    _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(first, second), _mm512_permutexvar_epi16(places, scales))
 }
 
 /// Q4_K and, with `FIVE`, Q5_K.
 pub(super) struct Grouped<const FIVE: bool>;
 
 impl<const FIVE: bool> Grouped<FIVE> {
-    /// The weighted sum of one row's super-block, spread over the elements, and its eight minima as i16.
+    /// Of each row, for its first and its second pair of registers.
+    const PLACES: [[[i16; 32]; 2]; ROWS] = {
+        let (mut all, mut r) = ([[[0; 32]; 2]; ROWS], 0);
+        while r < ROWS {
+            let first = 8 * r as i16;
+            all[r] = [places([[0, 1], [0, 1], [2, 3], [2, 3]], first), places([[4, 5], [4, 5], [6, 7], [6, 7]], first)];
+            r += 1;
+        }
+        all
+    };
+
+    /// From the first sixteen bytes of four rows' super-blocks: the scales and the minima, as i16, eight a row.
+    #[inline]
+    #[target_feature(enable = "avx2,avx512f,avx512bw")]
+    fn scales_and_minima(heads: __m512i) -> (__m512i, __m512i) {
+        let lane = |a, b, c, d| _mm512_broadcast_i32x4(_mm_setr_epi32(a, b, c, d));
+        // The twelve packed bytes are the dwords a, b, c; a and b hold the low numbers and the high bits of the high ones.
+        let high = _mm512_srlv_epi32(_mm512_shuffle_epi32::<0b10_01_10_01>(heads), lane(0, 0, 2, 2));
+        let low = _mm512_srlv_epi32(_mm512_shuffle_epi32::<0b11_11_11_11>(heads), lane(0, 0, 0, 4));
+        let high = _mm512_and_si512(high, lane(0x3f3f_3f3f, 0x3f3f_3f3f, 0x3030_3030, 0x3030_3030));
+        let low = _mm512_and_si512(low, lane(0, 0, 0x0f0f_0f0f, 0x0f0f_0f0f));
+        let order = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+        let bytes = _mm512_permutexvar_epi32(order, _mm512_or_si512(high, low));
+        let scales = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(bytes));
+        (scales, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(bytes)))
+    }
+
+    /// The weighted sum of row `r`'s super-block, spread over the elements.
     ///
     /// # Safety
     /// A whole block is at `from`.
     #[inline]
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn row(from: *const u8, x: &[__m512i; 4]) -> (__m512i, __m128i) {
+    unsafe fn row(from: *const u8, x: &[__m512i; 4], scales: __m512i, r: usize) -> __m512i {
         let low = _mm512_set1_epi8(15);
         // SAFETY: the bytes of the block; the reads need no alignment.
-        let (a, b, c, nibbles) = unsafe {
-            let packed = from.add(4).cast::<u32>();
-            let (a, b, c) = (packed.read_unaligned(), packed.add(1).read_unaligned(), packed.add(2).read_unaligned());
+        let nibbles = unsafe {
             let weights = from.add(if FIVE { 48 } else { 16 });
-            (a, b, c, [_mm512_loadu_si512(weights.cast()), _mm512_loadu_si512(weights.add(64).cast())])
+            [_mm512_loadu_si512(weights.cast()), _mm512_loadu_si512(weights.add(64).cast())]
         };
-        let scales = u64::from(a & 0x3f3f_3f3f) | u64::from(c & 0x0f0f_0f0f | (a >> 6 & 0x0303_0303) << 4) << 32;
-        let minima = u64::from(b & 0x3f3f_3f3f) | u64::from(c >> 4 & 0x0f0f_0f0f | (b >> 6 & 0x0303_0303) << 4) << 32;
-        let scales = _mm512_castsi128_si512(_mm_cvtepu8_epi16(_mm_cvtsi64_si128(scales as i64)));
-        let minima = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(minima as i64));
+        // Sub-blocks 0 and 2, 1 and 3, 4 and 6, 5 and 7.
         let mut weights = [
             _mm512_and_si512(nibbles[0], low),
             _mm512_and_si512(_mm512_srli_epi16::<4>(nibbles[0]), low),
@@ -316,12 +380,10 @@ impl<const FIVE: bool> Grouped<FIVE> {
                 *weights = _mm512_or_si512(*weights, _mm512_slli_epi16::<4>(bit));
             }
         }
-        let mut sum = _mm512_setzero_si512();
-        for (i, weights) in weights.into_iter().enumerate() {
-            let first = (i / 2 * 4 + i % 2) as i16;
-            sum = _mm512_dpwssd_epi32(sum, _mm512_maddubs_epi16(weights, x[i]), spread_two(scales, first, first + 2));
-        }
-        (sum, minima)
+        let product = |i: usize| _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights[i], x[i]);
+        let [first, second] = &Self::PLACES[r];
+        let sum = plus_scaled(_mm512_setzero_si512(), product(0), product(1), scales, first);
+        plus_scaled(sum, product(2), product(3), scales, second)
     }
 }
 
@@ -336,27 +398,35 @@ impl<const FIVE: bool> Step for Grouped<FIVE> {
         unsafe {
             let quants = x.quants.as_ptr().add(256 * s);
             let [a, b, c, d] = [0, 64, 128, 192].map(|at| _mm512_loadu_si512(quants.add(at).cast()));
-            // Sub-blocks 0 and 2, 1 and 3, 4 and 6, 5 and 7, as the low and the high nibbles hold them.
+            // In the order of the weights' sub-blocks.
             let x_pairs = [
                 _mm512_shuffle_i64x2::<0x44>(a, b),
                 _mm512_shuffle_i64x2::<0xee>(a, b),
                 _mm512_shuffle_i64x2::<0x44>(c, d),
                 _mm512_shuffle_i64x2::<0xee>(c, d),
             ];
-            let x_sums = _mm_loadu_si128(x.sums.as_ptr().add(8 * s).cast());
-            let (mut integers, mut minima) = ([_mm512_setzero_si512(); ROWS], [_mm512_setzero_si512(); ROWS]);
-            for r in 0..ROWS {
-                let (sum, minimum) = Self::row(rows[r].add(at), &x_pairs);
-                integers[r] = sum;
-                minima[r] = _mm512_castsi128_si512(_mm_madd_epi16(minimum, x_sums));
-            }
-            let half = |r: usize| rows[r].add(at).cast::<i32>().read_unaligned();
-            let halves = _mm_setr_epi32(half(0), half(1), half(2), half(3));
+            let head = |r: usize| _mm_loadu_si128(rows[r].add(at).cast());
+            let mut heads = _mm512_castsi128_si512(head(0));
+            heads = _mm512_inserti32x4::<1>(heads, head(1));
+            heads = _mm512_inserti32x4::<2>(heads, head(2));
+            heads = _mm512_inserti32x4::<3>(heads, head(3));
+            let (scales, minima) = Self::scales_and_minima(heads);
+            let x_sums = _mm512_broadcast_i32x4(_mm_loadu_si128(x.sums.as_ptr().add(8 * s).cast()));
+            // Four sums of two minima a row, brought together.
+            let offsets = _mm512_madd_epi16(minima, x_sums);
+            let offsets = _mm512_add_epi32(offsets, _mm512_shuffle_epi32::<0b10_11_00_01>(offsets));
+            let offsets = _mm512_add_epi32(offsets, _mm512_shuffle_epi32::<0b01_00_11_10>(offsets));
+            let firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            let offsets = _mm512_castsi512_si128(_mm512_permutexvar_epi32(firsts, offsets));
+            let halves = _mm512_castsi512_si128(_mm512_permutexvar_epi32(firsts, heads));
             let d = _mm_cvtph_ps(_mm_packus_epi32(_mm_and_si128(halves, _mm_set1_epi32(0xffff)), halves));
             let dmin = _mm_cvtph_ps(_mm_packus_epi32(_mm_srli_epi32::<16>(halves), halves));
+            let mut integers = [_mm512_setzero_si512(); ROWS];
+            for r in 0..ROWS {
+                integers[r] = Self::row(rows[r].add(at), &x_pairs, scales, r);
+            }
             let scale = _mm_set1_ps(*x.scales.as_ptr().add(s));
-            let minima = _mm512_castsi512_si128(sum_of_fours(&minima));
-            let negative = _mm_mul_ps(_mm_cvtepi32_ps(minima), _mm_mul_ps(dmin, scale));
+            let negative = _mm_mul_ps(_mm_cvtepi32_ps(offsets), _mm_mul_ps(dmin, scale));
             add_block::<ORDERED>(sums, &integers, _mm_mul_ps(d, scale), negative);
         }
     }
@@ -366,6 +436,10 @@ impl<const FIVE: bool> Step for Grouped<FIVE> {
 pub(super) struct Signed;
 
 impl Signed {
+    /// Of each half.
+    const PLACES: [[i16; 32]; 2] =
+        [places([[0, 4], [1, 5], [2, 6], [3, 7]], 0), places([[0, 4], [1, 5], [2, 6], [3, 7]], 8)];
+
     /// The weighted sum of one row's super-block, spread over the elements.
     ///
     /// # Safety
@@ -385,28 +459,15 @@ impl Signed {
                 let bits = _mm256_loadu_si256(bits.add(32 * half).cast());
                 (_mm512_loadu_si512(from.add(64 * half).cast()), _mm512_broadcast_i64x4(bits))
             };
-            for part in 0..2 {
+            let product = |part: usize| {
                 let nibbles = if part == 0 { nibbles } else { _mm512_srli_epi16::<4>(nibbles) };
                 let shift = 4 * part as i64;
                 let shifts = _mm512_inserti64x4::<1>(_mm512_set1_epi64(shift), _mm256_set1_epi64x(shift + 2));
                 let high = _mm512_slli_epi16::<4>(_mm512_and_si512(_mm512_srlv_epi64(bits, shifts), two));
                 let weights = _mm512_or_si512(_mm512_and_si512(nibbles, low), high);
-                let i = 2 * half + part;
-                let first = _mm512_set1_epi16(4 * i as i16);
-                // Eight pairs of weights a sub-block.
-                let steps = _mm512_setr_epi64(
-                    0,
-                    0,
-                    0x0001_0001_0001_0001,
-                    0x0001_0001_0001_0001,
-                    0x0002_0002_0002_0002,
-                    0x0002_0002_0002_0002,
-                    0x0003_0003_0003_0003,
-                    0x0003_0003_0003_0003,
-                );
-                let scales = _mm512_permutexvar_epi16(_mm512_add_epi16(first, steps), scales);
-                sum = _mm512_dpwssd_epi32(sum, _mm512_maddubs_epi16(weights, x[i]), scales);
-            }
+                _mm512_dpbusd_epi32(_mm512_setzero_si512(), weights, x[2 * half + part])
+            };
+            sum = plus_scaled(sum, product(0), product(1), scales, &Self::PLACES[half]);
         }
         sum
     }
