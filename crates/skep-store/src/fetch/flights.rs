@@ -3,6 +3,7 @@
 use super::{Effect, Ended, Evidence, Fetch, Flight, MAX_DROPPED, MAX_REST, Peer, RequestId, UNIT};
 use crate::{GROUP_BYTES, RangeSet};
 use skep_types::NodeId;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -83,11 +84,20 @@ impl Fetch {
         self.land(request);
     }
 
+    /// The oldest request of each peer, the only one whose clock runs: the others wait for it.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = (RequestId, &Flight)> {
+        let mut seen = BTreeSet::new();
+        self.flights
+            .iter()
+            .filter(move |(_, flight)| seen.insert(flight.peer))
+            .map(|(request, flight)| (*request, flight))
+    }
+
     /// Ends the requests that stand still.
     pub(super) fn expire(&mut self) {
         let (now, stall) = (self.now, self.config.stall);
-        let stalled = self.flights.iter().filter(|(_, flight)| now >= flight.progress + stall);
-        for request in stalled.map(|(request, _)| *request).collect::<Vec<_>>() {
+        let stalled = self.firsts().filter(|(_, flight)| now >= flight.progress + stall);
+        for request in stalled.map(|(request, _)| request).collect::<Vec<_>>() {
             let Some(flight) = self.flights.get(&request) else { continue };
             let (peer, left) = (flight.peer, flight.left.clone());
             self.fault(peer, left);
@@ -106,6 +116,9 @@ impl Fetch {
         let Some(flight) = self.flights.remove(&request) else { return };
         if let Some(peer) = self.peers.get_mut(&flight.peer) {
             peer.requests -= 1;
+        }
+        if let Some(next) = self.flights.values_mut().find(|next| next.peer == flight.peer) {
+            next.progress = next.progress.max(self.now);
         }
         let Some(left) = flight.left else { return };
         let mut missing = RangeSet::from_iter([left]).difference(&self.held).difference(&self.given_up);

@@ -9,8 +9,8 @@
 //! shown to deliver in `piece_time`. It is asked for what the fewest peers hold, and among equals for the first run at or after
 //! `begin_at`: nodes that begin at different places have something to give to each other.
 //!
-//! **Who is not.** A request without a verified group for `stall` is cancelled; its peer rests, twice as long each time up to
-//! [`MAX_REST`], and what is missing of it is open to all again. When nothing is open, an idle peer takes over what another is slow at; a
+//! **Who is not.** A peer answers its requests in their order. When the oldest is without a verified group for `stall`, it is
+//! cancelled; its peer rests, twice as long each time up to [`MAX_REST`], and what is missing of it is open to all again. When nothing is open, an idle peer takes over what another is slow at; a
 //! group is never under way more than twice. A peer that sent one wrong part is dropped for good and the lie is named: there is no
 //! honest way to such a part, since an honest node checks what it sends. A peer that vanishes loses nothing but its requests.
 //!
@@ -52,7 +52,7 @@ pub struct FetchConfig {
     pub piece_max: u64,
     /// How long a request should take.
     pub piece_time: Duration,
-    /// How long a request may go without a verified group.
+    /// How long the oldest request of a peer may go without a verified group.
     pub stall: Duration,
     /// Failed requests for one MiB, times the number of peers, before it is given up.
     pub tries_max: u32,
@@ -225,7 +225,7 @@ struct Flight {
     left: Option<Range<u64>>,
     asked: Option<Range<u64>>,
     since: Duration,
-    /// When the last group came.
+    /// When the last group came, or the request before it was over.
     progress: Duration,
 }
 
@@ -310,10 +310,8 @@ impl Fetch {
         if self.complete {
             return None;
         }
-        let flights = self
-            .flights
-            .values()
-            .flat_map(|flight| [flight.progress + self.config.stall / 4, flight.progress + self.config.stall]);
+        let of = |flight: &Flight| [flight.progress + self.config.stall / 4, flight.progress + self.config.stall];
+        let flights = self.firsts().flat_map(|(_, flight)| of(flight));
         let peers = self.peers.values().flat_map(|peer| [peer.rests_until, peer.holds_asked + HOLDS_AGAIN]);
         flights.chain(peers).filter(|at| *at > self.now).min()
     }

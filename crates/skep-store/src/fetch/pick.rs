@@ -1,7 +1,7 @@
 //! Which peer is asked for what.
 
-use super::{Effect, Fetch, Flight, HOLDS_AGAIN, Peer, SIZE_ASKS};
-use crate::GROUP_BYTES;
+use super::{Effect, Fetch, Flight, HOLDS_AGAIN, Peer, RequestId, SIZE_ASKS};
+use crate::{GROUP_BYTES, RangeSet};
 use skep_types::NodeId;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -76,18 +76,21 @@ impl Fetch {
         Some(run.start..run.end.min(run.start + self.piece(peer)))
     }
 
-    /// What another peer is slow at: the run that would be the last to come, if this peer would bring it in half the time.
+    /// What another peer is slow at: the run that would be the last to come, if this peer would bring it in half the time. What
+    /// comes in a quarter of a piece's time anyway is not worth a request.
     fn take_over(&self, id: NodeId) -> Option<Range<u64>> {
         let peer = self.peers.get(&id)?;
-        let others = self.flights.values().filter(|flight| flight.peer != id);
-        let slow = others.filter_map(|flight| {
+        let others = self.flights.iter().filter(|(_, flight)| flight.peer != id);
+        let slow = others.filter_map(|(request, flight)| {
             let left = flight.left.clone().filter(|left| !left.is_empty())?;
             let under_way = self.flights.values().filter_map(|flight| flight.left.clone());
             let copies = under_way.filter(|other| other.start < left.end && left.start < other.end).count();
-            let here = peer.holds.overlap(left.clone()).next()?;
+            // Another may have brought some of it already.
+            let missing = RangeSet::from_iter(peer.holds.overlap(left.clone())).difference(&self.held);
+            let here = missing.iter().next()?;
             let run = here.start..here.end.min(here.start + self.piece(peer));
-            let (theirs, ours) = (self.still(flight, &left), self.needs(peer, &run));
-            (copies == 1 && theirs > 2 * ours).then_some((theirs, run))
+            let (theirs, ours) = (self.still(*request, flight), self.needs(peer, &run));
+            (copies == 1 && theirs > (2 * ours).max(self.config.piece_time / 4)).then_some((theirs, run))
         });
         // The first of equals, so that the choice does not depend on anything but the inputs.
         slow.fold(None, |best: Option<(Duration, Range<u64>)>, (time, run)| match best {
@@ -97,14 +100,19 @@ impl Fetch {
         .map(|(_, run)| run)
     }
 
-    /// How long a request will still take, as far as its peer is known.
-    fn still(&self, flight: &Flight, left: &Range<u64>) -> Duration {
-        let silent = self.now.saturating_sub(flight.progress);
-        if silent >= self.config.stall / 4 {
+    /// How long a request will still take with those before it, as far as its peer is known.
+    fn still(&self, request: RequestId, flight: &Flight) -> Duration {
+        let mut queue =
+            self.flights.range(..=request).map(|(_, other)| other).filter(|other| other.peer == flight.peer);
+        let first = queue.clone().next().unwrap_or(flight);
+        if self.now.saturating_sub(first.progress) >= self.config.stall / 4 {
             // It may never come.
             return Duration::MAX / 4;
         }
-        self.peers.get(&flight.peer).map_or(Duration::ZERO, |peer| self.needs(peer, left))
+        let Some(peer) = self.peers.get(&flight.peer) else { return Duration::ZERO };
+        queue
+            .try_fold(Duration::ZERO, |sum, other| sum.checked_add(self.needs(peer, other.left.as_ref()?)))
+            .unwrap_or_default()
     }
 
     /// How long a peer needs for so many groups. A peer of unknown speed is taken to need the time of a piece.
