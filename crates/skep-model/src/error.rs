@@ -22,6 +22,14 @@ pub enum ModelError {
         /// What is wrong.
         reason: String,
     },
+    /// Only the front of the file was given, and what is asked for is not in it.
+    #[error("byte {at} of the model is not in the {given} bytes of its front")]
+    Front {
+        /// Offset in the file that was asked for.
+        at: u64,
+        /// Bytes given.
+        given: u64,
+    },
     /// A tensor's entry or data is wrong.
     #[error("tensor {name}: {reason}")]
     Tensor {

@@ -20,7 +20,7 @@ mod write;
 
 pub use config::{
     BiasedParts, Biases, Expected, ExpertCount, Experts, FAMILIES, Family, Makes, ModelConfig, NormKind, NormPlaces,
-    Pooling, Reads, Rope, RopePairs, Windows,
+    Pooling, Reads, Rope, RopePairs, Windows, byte_ranges,
 };
 pub use digest::logits_digest;
 pub use error::ModelError;

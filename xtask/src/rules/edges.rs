@@ -19,9 +19,9 @@ const HOUSE: &[Place] = &[
     Place { name: "skep-kernels", floor: 1, imports: &[] },
     Place { name: "skep-map", floor: 1, imports: &[] },
     Place { name: "skep-model", floor: 2, imports: &["skep-types", "skep-kernels", "skep-map"] },
-    Place { name: "skep-store", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-plan", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-net", floor: 3, imports: &["skep-types"] },
+    Place { name: "skep-store", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-session", floor: 4, imports: &["skep-types", "skep-model", "skep-plan"] },
     Place { name: "skep-train", floor: 4, imports: &["skep-types", "skep-kernels", "skep-model"] },
     Place {

@@ -1,10 +1,13 @@
 //! The hyper-parameters of a model, and the names and shapes of the tensors that follow from them.
 
 mod family;
+mod ranges;
 mod read;
 
 pub(crate) use family::architectures;
 pub use family::{Biases, Experts, FAMILIES, Family, Makes, NormKind, NormPlaces, Reads, RopePairs, Windows};
+
+pub use ranges::byte_ranges;
 
 use crate::{Gguf, ModelError, Vision};
 use read::Keys;
@@ -135,7 +138,7 @@ impl ModelConfig {
             return Err(keys.fault("attention.head_count_kv", reason));
         }
         let head_dim = keys.head_dim(d_model, n_heads)?;
-        let n_blocks = keys.size("block_count", 1 << 12, None)?;
+        let n_blocks = keys.n_blocks()?;
         let (window, windowed) = keys.windows(n_blocks)?;
         let experts = keys.experts()?;
         // A mixture of experts may give the length of a network that it does not have.

@@ -33,6 +33,10 @@ impl Keys<'_> {
         }
     }
 
+    pub(super) fn n_blocks(&self) -> Result<usize, ModelError> {
+        self.size("block_count", 1 << 12, None)
+    }
+
     pub(super) fn float(&self, key: &str, range: RangeInclusive<f32>) -> Result<Option<f32>, ModelError> {
         match self.metadata.float(&self.key(key))? {
             Some(value) if !range.contains(&value) => {

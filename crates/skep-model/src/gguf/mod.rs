@@ -69,6 +69,7 @@ pub struct Gguf {
     version: u32,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
+    header_bytes: u64,
     by_name: BTreeMap<String, usize>,
 }
 
@@ -99,10 +100,30 @@ impl Gguf {
         Self::new(Source::Bytes(std::sync::Arc::new(bytes)))
     }
 
+    /// Reads the header, metadata and tensor table of a file of which only the first bytes are here; none when they do not hold all of
+    /// it, and [`Gguf::next_front`] says how many to try next. The data of tensors cannot be read from what this returns.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`]; what is wrong in the bytes given is wrong whatever follows.
+    pub fn from_front(front: Vec<u8>, file_bytes: u64) -> Result<Option<Self>, ModelError> {
+        match Self::new(Source::Front { bytes: front, file: file_bytes }) {
+            Ok(gguf) => Ok(Some(gguf)),
+            Err(ModelError::Front { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How much of the front of a file to try after `front` bytes of it were not enough: a quarter more, at least 32 KiB, and never
+    /// more than the longest header, 256 MiB. So what is fetched in vain is at most a quarter of the header, or 32 KiB, and a header of
+    /// 8 MiB takes 23 steps.
+    pub fn next_front(front: u64, file_bytes: u64) -> u64 {
+        (front + (front / 4).max(32 << 10)).min(file_bytes).min(parse::MAX_HEADER)
+    }
+
     fn new(source: Source) -> Result<Self, ModelError> {
-        let parse::Header { version, metadata, tensors } = parse::parse(&source)?;
+        let parse::Header { version, metadata, tensors, bytes: header_bytes } = parse::parse(&source)?;
         let by_name = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
-        Ok(Self { source, version, metadata, tensors, by_name })
+        Ok(Self { source, version, metadata, tensors, header_bytes, by_name })
     }
 
     /// The format's version, 2 or 3.
@@ -113,6 +134,11 @@ impl Gguf {
     /// Size of the file in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.source.len()
+    }
+
+    /// Bytes of the header, the metadata and the tensor table with the padding after them.
+    pub fn header_bytes(&self) -> u64 {
+        self.header_bytes
     }
 
     /// The model's id: the BLAKE3 root of all bytes of the file.

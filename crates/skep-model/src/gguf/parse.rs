@@ -19,7 +19,7 @@ const MAX_ARRAY: u64 = 4 << 20;
 /// Longest tensor name (the format's own limit), in bytes.
 const MAX_NAME: u64 = 64;
 /// Longest header, metadata and tensor table together, in bytes.
-const MAX_HEADER: u64 = 256 << 20;
+pub(super) const MAX_HEADER: u64 = 256 << 20;
 /// Bytes read from the source at once while parsing.
 const WINDOW: usize = 64 << 10;
 
@@ -28,6 +28,8 @@ pub(super) struct Header {
     pub(super) version: u32,
     pub(super) metadata: Metadata,
     pub(super) tensors: Vec<TensorInfo>,
+    /// Where the data of tensors may begin.
+    pub(super) bytes: u64,
 }
 
 pub(super) fn parse(source: &Source) -> Result<Header, ModelError> {
@@ -58,7 +60,7 @@ pub(super) fn parse(source: &Source) -> Result<Header, ModelError> {
     // Data starts at the next aligned byte; offsets in the table count from there.
     let data_start = reader.at.next_multiple_of(alignment);
     place(&mut tensors, data_start, alignment, source.len())?;
-    Ok(Header { version, metadata, tensors })
+    Ok(Header { version, metadata, tensors, bytes: data_start.min(source.len()) })
 }
 
 fn alignment(metadata: &Metadata) -> Result<u64, ModelError> {
@@ -149,7 +151,7 @@ impl Reader<'_> {
         while !target.is_empty() {
             let skip = (self.at - self.window_at) as usize;
             if skip >= self.window.len() {
-                let size = self.left().min(WINDOW as u64) as usize;
+                let size = self.left().min(self.source.readable(self.at)?).min(WINDOW as u64) as usize;
                 self.window.resize(size, 0);
                 self.source.read_at(self.at, &mut self.window)?;
                 self.window_at = self.at;

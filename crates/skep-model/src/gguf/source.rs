@@ -1,4 +1,4 @@
-//! Where the bytes come from: a mapped file, or memory. Nothing here moves a shared cursor, so many readers may read tensors
+//! Where the bytes come from: a mapped file, memory, or the front of a file whose rest is elsewhere. Nothing here moves a shared cursor, so many readers may read tensors
 //! of one open model at once.
 
 use crate::ModelError;
@@ -11,8 +11,17 @@ use std::sync::Arc;
 /// The bytes of a model.
 #[derive(Debug)]
 pub(super) enum Source {
-    File { file: File, path: PathBuf, map: Arc<Mapped> },
+    File {
+        file: File,
+        path: PathBuf,
+        map: Arc<Mapped>,
+    },
     Bytes(Arc<Vec<u8>>),
+    /// The first bytes of a file that has `file` bytes.
+    Front {
+        bytes: Vec<u8>,
+        file: u64,
+    },
 }
 
 /// A part of a source, which stays as long as any part of it does.
@@ -84,6 +93,7 @@ impl Source {
         let whole = match self {
             Self::File { map, .. } => Whole::Mapped(map.clone()),
             Self::Bytes(bytes) => Whole::Memory(bytes.clone()),
+            Self::Front { bytes, .. } => return Err(ModelError::Front { at: offset, given: bytes.len() as u64 }),
         };
         Ok(Bytes { whole, range: start..end })
     }
@@ -92,6 +102,19 @@ impl Source {
         match self {
             Self::File { map, .. } => map.len() as u64,
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Front { file, .. } => *file,
+        }
+    }
+
+    /// How many of the bytes from `offset` on can be read.
+    pub(super) fn readable(&self, offset: u64) -> Result<u64, ModelError> {
+        let given = match self {
+            Self::Front { bytes, .. } => bytes.len() as u64,
+            _ => return Ok(self.len().saturating_sub(offset)),
+        };
+        match given.saturating_sub(offset) {
+            0 => Err(ModelError::Front { at: offset, given }),
+            n => Ok(n),
         }
     }
 
@@ -101,16 +124,18 @@ impl Source {
             Self::File { file, path, .. } => {
                 read_exact_at(file, buffer, offset).map_err(|source| ModelError::Io { path: path.clone(), source })
             }
-            Self::Bytes(bytes) => {
-                let range =
-                    usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
-                let part = range.and_then(|range| bytes.get(range));
-                let end = || ModelError::Format { at: offset, reason: "the file ends early".into() };
-                buffer.copy_from_slice(part.ok_or_else(end)?);
-                Ok(())
-            }
+            Self::Bytes(bytes) => copy_at(bytes, buffer, offset),
+            Self::Front { bytes, .. } => copy_at(bytes, buffer, offset),
         }
     }
+}
+
+fn copy_at(bytes: &[u8], buffer: &mut [u8], offset: u64) -> Result<(), ModelError> {
+    let range = usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(buffer.len())?));
+    let part = range.and_then(|range| bytes.get(range));
+    let end = || ModelError::Format { at: offset, reason: "the file ends early".into() };
+    buffer.copy_from_slice(part.ok_or_else(end)?);
+    Ok(())
 }
 
 #[cfg(unix)]
