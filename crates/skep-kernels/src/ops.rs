@@ -8,9 +8,12 @@ use crate::quant::{Activations, Columns};
 use crate::threads::Parts;
 use crate::{Cpu, Format, Isa, Matrix, scalar, simd};
 
-/// Bytes of weights that one task reads at least. Nothing asks for its first rows ahead of time, so it must be long beside them;
-/// 256 KiB rather than 64 made decoding a quarter faster.
-const TASK_BYTES: usize = 256 * 1024;
+/// Bytes of weights that a task reads. Nothing asks for a task's first rows ahead of time, so long tasks are faster; but at the
+/// end of a product threads wait for the longest one that is left. So tasks are a share of what is left of the product, from a
+/// long one at its beginning to a short one at its end.
+const TASK_BYTES: std::ops::RangeInclusive<usize> = 64 * 1024..=1024 * 1024;
+/// How many tasks each thread would take if those of this size went on.
+const TASKS_LEFT: usize = 4;
 /// Rows of weights that a task takes at a time; tiles are this wide.
 const PANEL: usize = 16;
 
@@ -62,6 +65,7 @@ fn matmuls_with(
     assert!(x.len().is_multiple_of(k), "whole rows of {k}");
     let n = x.len() / k;
     let mut tasks = Vec::new();
+    let mut left: usize = products.iter().map(|(w, _)| w.bytes().len()).sum();
     let mut quantised: Vec<Activations> = Vec::new();
     for (w, out) in products.iter_mut() {
         assert!(w.k() == k && out.len() == n * w.rows(), "one output for each row of weights and of activations");
@@ -69,10 +73,14 @@ fn matmuls_with(
         if block > 1 && !quantised.iter().any(|done| done.block == block) {
             quantised.push(Activations::new(cpu, x, k, block));
         }
-        let rows = (TASK_BYTES / w.row_bytes().max(1)).max(PANEL).next_multiple_of(PANEL);
-        let parts = Parts::new(out);
-        for from in (0..w.rows()).step_by(rows) {
-            tasks.push((w.slice(from..(from + rows).min(w.rows())), parts, w.rows(), from));
+        let (parts, mut from) = (Parts::new(out), 0);
+        while from < w.rows() {
+            let bytes = (left / (TASKS_LEFT * cpu.workers().threads())).clamp(*TASK_BYTES.start(), *TASK_BYTES.end());
+            let rows = (bytes / w.row_bytes().max(1)).max(1).next_multiple_of(PANEL).min(w.rows() - from);
+            let task = w.slice(from..from + rows);
+            left = left.saturating_sub(task.bytes().len());
+            tasks.push((task, parts, w.rows(), from));
+            from += rows;
         }
     }
     cpu.workers().run(tasks.len(), |i| {
