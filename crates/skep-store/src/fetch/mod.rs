@@ -30,8 +30,8 @@ use std::time::Duration;
 pub const SIZE_ASKS: usize = 3;
 /// The longest rest of a peer that failed.
 pub const MAX_REST: Duration = Duration::from_secs(60);
-/// The most runs that count of what a peer says it holds.
-pub const MAX_RUNS: usize = 256;
+/// The most runs that count of what a peer says it holds, the first ones. Who serves blocks holds a few runs; each costs time at every choice.
+pub const MAX_RUNS: usize = 64;
 /// The most liars whose names are kept, the oldest going first. Each cost no more than one wrong part.
 pub const MAX_DROPPED: usize = 4096;
 /// How long a peer that has nothing of use is left alone before it is asked again what it holds.
