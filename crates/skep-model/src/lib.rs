@@ -10,6 +10,7 @@ mod gguf;
 mod identity;
 mod inspect;
 mod kv;
+mod memory;
 mod purpose;
 mod sampler;
 mod span;

@@ -126,6 +126,11 @@ impl Span {
         blocks + entry + self.head.as_ref().map_or(0, Head::weight_bytes)
     }
 
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.cpu.workers().threads()
+    }
+
     /// Format and shape of the pages of keys and values.
     pub fn kv_layout(&self) -> KvLayout {
         self.attention.kv

@@ -3,7 +3,7 @@
 use crate::gateway::{Gateway, GatewayLimits, ModelFront};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
 use crate::stage_host::{StageHost, StageLimits};
-use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, Tokenizer};
+use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, SpanOptions, Tokenizer};
 use skep_net::{Net, NetConfig, NetError, NetEvent, NetLimits};
 use skep_session::Input;
 use skep_types::wire::{Frame, Join, JoinReply, Payload, Peer, StreamHello};
@@ -53,6 +53,14 @@ pub enum NodeError {
     Refused {
         /// The gateway's sentence.
         reason: String,
+    },
+    /// Less memory may be used than passes over the blocks need.
+    #[error("these blocks need {needed} bytes beside their weights, and more for each session; {given} may be used")]
+    Memory {
+        /// Bytes without which no session can be served.
+        needed: u64,
+        /// Bytes that may be used.
+        given: u64,
     },
     /// The system refused something.
     #[error("{what}: {source}")]
@@ -180,7 +188,12 @@ impl Loaded {
     fn read(config: &NodeConfig) -> Result<Self, NodeError> {
         let file = Gguf::open(&config.model)?;
         let shape = ModelConfig::from_gguf(&file)?;
-        let span = config.blocks.map(|blocks| Span::load(&file, blocks)).transpose()?;
+        let load = |blocks| Span::load_with(&file, blocks, SpanOptions::new(config.stage.threads)?);
+        let span = config.blocks.map(load).transpose()?;
+        let (needed, given) = (span.as_ref().map_or(0, StageHost::least_bytes), config.stage.memory_bytes);
+        if needed > given {
+            return Err(NodeError::Memory { needed, given });
+        }
         let purpose = Purpose::of(&shape);
         let front = ModelFront {
             id: skep_model::model_id(&config.model)?,

@@ -10,6 +10,7 @@
 //!
 //! A session lives as long as the control link that opened it: when the gateway vanishes, its KV caches go with it.
 
+mod memory;
 mod pool;
 mod reuse;
 mod worker;
@@ -31,15 +32,17 @@ const FRAMES_AHEAD: usize = 4;
 /// What a stage host may use.
 #[derive(Debug, Clone, Copy)]
 pub struct StageLimits {
+    /// Threads that compute, at least 1.
+    pub threads: usize,
     /// Sessions served at once.
     pub sessions: usize,
-    /// Bytes of KV caches and retained rows of all sessions together; what they leave is for stored pages.
-    pub session_bytes: u64,
+    /// Bytes for everything but the weights, which are mapped: sessions, the work on them, and stored pages in what these leave.
+    pub memory_bytes: u64,
 }
 
 impl Default for StageLimits {
     fn default() -> Self {
-        Self { sessions: 64, session_bytes: 2 << 30 }
+        Self { threads: 1, sessions: 64, memory_bytes: 2 << 30 }
     }
 }
 
@@ -69,6 +72,11 @@ struct Arrival {
 }
 
 impl StageHost {
+    /// Bytes without which this span cannot serve any session.
+    pub(crate) fn least_bytes(span: &Span) -> u64 {
+        memory::pass_bytes(span, 0)
+    }
+
     /// Starts the compute thread over `span`.
     ///
     /// # Errors

@@ -99,6 +99,9 @@ pub(crate) struct DemoArgs {
     /// Port of the page and the API; 0 takes a free one
     #[arg(long, value_name = "P", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
+    /// Most memory for each node's sessions, as 4GiB; the weights stay in the mapped file and do not count
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) memory: Option<u64>,
     /// Print one line of JSON when the network can answer
     #[arg(long)]
     pub(crate) json: bool,
@@ -124,6 +127,12 @@ pub(crate) struct UpArgs {
     /// Port of the page and the API; 0 takes a free one
     #[arg(long, value_name = "P", default_value_t = DEFAULT_PORT, conflicts_with = "join")]
     pub(crate) port: u16,
+    /// Threads that compute; all processors if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+    /// Most memory for sessions, as 4GiB; the weights stay in the mapped file and do not count [default: 2GiB]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) memory: Option<u64>,
     /// Print one line of JSON when the node is ready
     #[arg(long)]
     pub(crate) json: bool,
@@ -171,6 +180,18 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
+/// A number of bytes: digits, then nothing, or a unit of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB).
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let units = [("B", 0, 1), ("KB", 1, 1000), ("MB", 2, 1000), ("GB", 3, 1000), ("TB", 4, 1000)];
+    let binary = [("", 0, 1), ("KIB", 1, 1024), ("MIB", 2, 1024), ("GIB", 3, 1024), ("TIB", 4, 1024)];
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = unit.trim().to_ascii_uppercase();
+    let of_unit = units.iter().chain(&binary).find(|(name, ..)| *name == unit);
+    let (_, power, base) = of_unit.ok_or("a number of bytes is written as 4GiB, 500MB or 1000000")?;
+    let number: u64 = digits.parse().map_err(|_| "a number of bytes begins with digits, at most 2^64")?;
+    number.checked_mul(u64::pow(*base, *power)).ok_or_else(|| "that is more than any machine has".to_owned())
+}
+
 fn default_api() -> String {
     format!("http://127.0.0.1:{DEFAULT_PORT}")
 }
@@ -179,6 +200,25 @@ fn default_api() -> String {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn bytes_are_read_with_and_without_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1500000", 1_500_000),
+            ("12B", 12),
+            ("3kB", 3000),
+            ("4GiB", 4 << 30),
+            ("4 gib", 4 << 30),
+            ("500MB", 500_000_000),
+            ("2TiB", 2 << 40),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "4G", "1.5GiB", "-1", "4GiBs", "99999999999999999999", "99999999TiB"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

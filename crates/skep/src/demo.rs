@@ -47,7 +47,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
     let peer = skep_net::format_peer(node.peer());
     let children: Children = Arc::default();
     for blocks in &placement {
-        let child = start_child(&model, *blocks, &peer)?;
+        let child = start_child(&model, *blocks, &peer, args.memory)?;
         lock(&children).push(child);
     }
     wait_until_joined(&gateway, &children, placement.len()).await?;
@@ -68,13 +68,17 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
     served.map_err(|source| Error::System { what: "serving the API".into(), source })
 }
 
-fn start_child(model: &Path, blocks: BlockRange, gateway: &str) -> Result<Child, Error> {
+fn start_child(model: &Path, blocks: BlockRange, gateway: &str, memory: Option<u64>) -> Result<Child, Error> {
     let system = |source| Error::System { what: "starting a node".into(), source };
+    let memory = memory.map(|bytes| ["--memory".to_owned(), bytes.to_string()]);
     Command::new(std::env::current_exe().map_err(system)?)
         .arg("up")
         .arg("--model")
         .arg(model)
         .args(["--blocks", &blocks.to_string(), "--join", gateway, "--ephemeral", "--end-with-stdin", "--json"])
+        // All nodes share this machine, and one of them computes at a time for one answer.
+        .args(["--threads", "1"])
+        .args(memory.iter().flatten())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .kill_on_drop(true)

@@ -59,6 +59,9 @@ impl Error {
             Self::Node(NodeError::Refused { .. }) => {
                 "start this node with the model file that the gateway serves; compare `skep model inspect FILE`".into()
             }
+            Self::Node(NodeError::Memory { .. }) => {
+                "allow more with --memory, or serve fewer blocks with --blocks".into()
+            }
             Self::Node(_) | Self::Net(_) => {
                 "check the address given with --join or --listen, and that the other node is running".into()
             }
@@ -79,7 +82,10 @@ impl Error {
     /// command line, by the parser.)
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Model { .. } | Self::Blocks { .. } | Self::Plan(_) | Self::Node(NodeError::Model(_)) => 3,
+            Self::Model { .. }
+            | Self::Blocks { .. }
+            | Self::Plan(_)
+            | Self::Node(NodeError::Model(_) | NodeError::Memory { .. }) => 3,
             Self::PortInUse { .. }
             | Self::System { .. }
             | Self::NoInstructions { .. }

@@ -37,7 +37,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         model,
         blocks: Some(blocks),
         gateway: join.is_none().then(GatewayLimits::default),
-        stage: StageLimits::default(),
+        stage: stage_limits(args.threads, args.memory),
         join,
     };
     let node = Node::start(config).await?;
@@ -65,20 +65,39 @@ async fn serve(args: &UpArgs, node: &Node, gateway: Gateway, listener: TcpListen
 }
 
 fn announce(args: &UpArgs, node: &Node, blocks: BlockRange, api: Option<&str>) -> Result<(), Error> {
+    let limits = stage_limits(args.threads, args.memory);
     let peer = skep_net::format_peer(node.peer());
     if args.json {
         let line = serde_json::json!({
             "api": api, "model": node.model(), "peer": peer,
             "node": { "pid": std::process::id(), "id": node.peer().node, "blocks": blocks },
+            "weight_bytes": node.resident_bytes(), "memory_bytes": limits.memory_bytes, "threads": limits.threads,
         });
         return output::line(line);
     }
     output::line(format!("this node holds blocks {blocks} of model {}", node.model().short()))?;
+    output::line(format!(
+        "{} MiB of weights are mapped from the file; sessions may take {} MiB and {} threads",
+        node.resident_bytes() >> 20,
+        limits.memory_bytes >> 20,
+        limits.threads
+    ))?;
     if let Some(api) = api {
         output::line(format!("page and API: {api}"))?;
         output::line(format!("another node joins with: skep up --join {peer} --blocks A..B"))?;
     }
     output::line("Ctrl-C ends it")
+}
+
+/// What the owner allows; what was not said is all processors, and the default memory.
+fn stage_limits(threads: Option<u32>, memory_bytes: Option<u64>) -> StageLimits {
+    let limits = StageLimits::default();
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    StageLimits {
+        threads: threads.map_or_else(all, |threads| threads as usize),
+        memory_bytes: memory_bytes.unwrap_or(limits.memory_bytes),
+        ..limits
+    }
 }
 
 /// The blocks to serve: the ones asked for, if the model has them, else all.

@@ -55,6 +55,13 @@ fn a_missing_model_file() {
 }
 
 #[test]
+fn too_little_memory_is_told_before_anything_is_promised() {
+    let home = tempfile::tempdir().unwrap();
+    let sentence = refusal(&skep(home.path(), &["up", "--port", "0", "--ephemeral", "--memory", "10kB"]), 3);
+    assert!(sentence.starts_with("these blocks need ") && sentence.ends_with("; 10000 may be used"), "{sentence}");
+}
+
+#[test]
 fn truncated_corrupted_and_foreign_model_files() {
     assert!(refused_model(b"").contains("malformed gguf"));
     assert!(refused_model(b"not a model at all").contains("malformed gguf"));

@@ -12,6 +12,7 @@
 //!    else waits: they cost nothing that others would wait for.
 
 use super::Arrival;
+use super::memory::{LOGITS_ROWS, payload_bytes, waiting_bytes};
 use super::reuse::{Chain, Key, Link, Rows, Store};
 use skep_kernels::PAGE;
 use skep_model::{BatchItem, KvCache, PASS_ROWS, Page, Span, top_candidates};
@@ -27,8 +28,6 @@ use std::time::Instant;
 const FEW_ROWS: u32 = 8;
 /// Rows of prompts that one pass takes beside rows that decode.
 const PROMPT_ROWS: u32 = 64;
-/// Rows of logits that are computed together: their memory is this times the vocabulary.
-const LOGITS_ROWS: usize = 32;
 
 /// The sessions of this node and the rows that they wait for.
 pub(super) struct Pool {
@@ -46,6 +45,8 @@ struct Seat {
     stage: Stage,
     cache: KvCache,
     waiting: VecDeque<Arrival>,
+    /// Most bytes that may wait; so much was counted for them.
+    waiting_most: u64,
     /// The rows that were run, as keys of the store; `None` when nothing of this session is stored.
     chain: Option<Chain>,
     /// The page that the first waiting frame begins with, if it was not in the store.
@@ -103,7 +104,10 @@ impl Pool {
         let session = config.session;
         let stored = self.span.config().family.causal && config.output != Output::Vector;
         let chain = stored.then(|| Chain::new(config.blocks));
-        let seat = Seat { stage: Stage::new(config), cache, waiting: VecDeque::new(), chain, missing: None };
+        let waiting_most = waiting_bytes(&config);
+        let mut stage = Stage::new(config);
+        stage.reserve().map_err(|_| "the system has no memory for the session's rows".to_owned())?;
+        let seat = Seat { stage, cache, waiting: VecDeque::new(), waiting_most, chain, missing: None };
         self.seats.insert(session, seat);
         Ok(())
     }
@@ -133,12 +137,28 @@ impl Pool {
     }
 
     /// Takes what came for a session; nothing happens when it has no seat.
-    pub(super) fn arrive(&mut self, session: SessionId, arrival: Arrival) {
-        let Some(seat) = self.seats.get_mut(&session) else { return };
-        if seat.waiting.is_empty() {
+    ///
+    /// # Errors
+    /// When more waits than a session can have under way; the frame is dropped then.
+    pub(super) fn arrive(&mut self, session: SessionId, arrival: Arrival) -> Result<(), Fault> {
+        let Some(seat) = self.seats.get_mut(&session) else { return Ok(()) };
+        let bytes = |arrival: &Arrival| arrival.frame.as_ref().map_or(0, |frame| payload_bytes(&frame.payload));
+        let most = seat.waiting_most;
+        let too_much = |seat: &Seat| seat.waiting.iter().chain([&arrival]).map(bytes).sum::<u64>() > most;
+        if let (true, Ok(newest)) = (too_much(seat), &arrival.frame) {
+            // Several changes of route can follow each other closely; what comes of an older one will be ignored anyway.
+            seat.waiting.retain(|old| old.frame.as_ref().is_ok_and(|frame| frame.epoch >= newest.epoch));
+            seat.missing = None;
+        }
+        if too_much(seat) {
+            let reason = "more rows wait than the session has positions".to_owned();
+            return Err(Fault::BadFrame { node: arrival.from, reason });
+        }
+        if !self.line.contains(&session) {
             self.line.push_back(session);
         }
         seat.waiting.push_back(arrival);
+        Ok(())
     }
 
     /// Whether nothing waits.
@@ -426,4 +446,4 @@ fn compute_fault(reason: impl ToString) -> Fault {
 #[cfg(test)]
 mod reuse_tests;
 #[cfg(test)]
-mod tests;
+pub(in crate::stage_host) mod tests;

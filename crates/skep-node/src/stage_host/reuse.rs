@@ -16,6 +16,7 @@
 //!
 //! Whoever may open sessions can learn from the time of an answer whether a page's rows were run here lately.
 
+use super::memory::PAGE_EXTRA_BYTES;
 use skep_kernels::PAGE;
 use skep_model::Page;
 use skep_types::BlockRange;
@@ -27,8 +28,6 @@ use std::sync::Arc;
 const MOST_PAGES: usize = 8192;
 /// What the tables of the store need for one entry, at most.
 const ENTRY_BYTES: u64 = 512;
-/// What a page's own counters and its place in a list need.
-const PAGE_EXTRA_BYTES: u64 = 64;
 /// Makes the keys of the store differ from every other hash.
 const ROOT: &[u8] = b"skep prefix reuse 1";
 

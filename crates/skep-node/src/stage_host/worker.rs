@@ -1,5 +1,6 @@
 //! The compute thread: takes what gateways and hops send, lets the pool compute, and sends on what comes of it.
 
+use super::memory::Ledger;
 use super::pool::{Pool, Settled};
 use super::{Job, StageLimits};
 use crate::links::Links;
@@ -8,7 +9,7 @@ use skep_session::{Outgoing, StageConfig};
 use skep_types::wire::{
     Control, ControlReply, Fault, Frame, HopReport, Output, Peer, SessionId, StreamHello, cut_reason,
 };
-use skep_types::{BlockRange, ModelId, NodeId};
+use skep_types::{ModelId, NodeId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,7 +35,8 @@ pub(super) struct Worker {
     model: ModelId,
     purpose: Purpose,
     span: Arc<Span>,
-    limits: StageLimits,
+    most_sessions: usize,
+    memory: Ledger,
     links: Links,
     pool: Pool,
     /// One for each seat of the pool.
@@ -43,9 +45,9 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(model: ModelId, mut pool: Pool, span: Arc<Span>, limits: StageLimits, links: Links) -> Self {
-        pool.set_store_room(limits.session_bytes);
-        let purpose = Purpose::of(span.config());
-        Self { model, purpose, pool, span, limits, links, clients: HashMap::new() }
+        let (purpose, memory) = (Purpose::of(span.config()), Ledger::new(&span, limits));
+        pool.set_store_room(memory.free());
+        Self { model, purpose, span, most_sessions: limits.sessions, memory, links, pool, clients: HashMap::new() }
     }
 
     /// Works until the node is gone.
@@ -72,7 +74,11 @@ impl Worker {
     fn take(&mut self, job: Job) {
         match job {
             Job::Control { link, request, replies } => self.control(link, request, replies),
-            Job::Arrived { session, arrival } => self.pool.arrive(session, arrival),
+            Job::Arrived { session, arrival } => {
+                if let Err(fault) = self.pool.arrive(session, arrival) {
+                    self.fault(session, fault);
+                }
+            }
             Job::LinkOver { link } => {
                 let over = self.clients.iter().filter(|(_, client)| client.link == link);
                 for session in over.map(|(session, _)| *session).collect::<Vec<_>>() {
@@ -117,9 +123,11 @@ impl Worker {
     }
 
     fn close(&mut self, session: SessionId) {
-        self.clients.remove(&session);
         self.pool.close(session);
-        self.pool.set_store_room(self.free());
+        if let Some(client) = self.clients.remove(&session) {
+            self.memory.close(client.bytes);
+            self.pool.set_store_room(self.memory.free());
+        }
     }
 
     /// Makes a session, or says why not. Memory is counted before it is taken.
@@ -143,25 +151,19 @@ impl Worker {
         }
         // Whoever knows the session's id may begin it anew; what was computed before is forgotten.
         self.close(config.session);
-        if self.clients.len() >= self.limits.sessions {
-            return Err(format!("{} sessions are open here, the most this node serves", self.limits.sessions));
+        if self.clients.len() >= self.most_sessions {
+            return Err(format!("{} sessions are open here, the most this node serves", self.most_sessions));
         }
-        let bytes = session_bytes(&self.span, config.blocks, config.max_positions);
-        let free = self.free();
-        let Some(left) = free.checked_sub(bytes) else {
-            return Err(format!("the session needs {bytes} bytes and {free} are free"));
-        };
         let session = config.session;
-        self.pool.open(config)?;
-        self.pool.set_store_room(left);
-        self.clients.insert(session, Client { link, bytes, replies, out: None });
-        Ok(())
-    }
-
-    /// Bytes that sessions do not need; stored pages have them until one does.
-    fn free(&self) -> u64 {
-        let used: u64 = self.clients.values().map(|client| client.bytes).sum();
-        self.limits.session_bytes.saturating_sub(used)
+        let bytes = self.memory.open(&self.span, &config)?;
+        // Stored pages make way before the session takes anything.
+        self.pool.set_store_room(self.memory.free());
+        let opened = self.pool.open(config);
+        match &opened {
+            Ok(()) => drop(self.clients.insert(session, Client { link, bytes, replies, out: None })),
+            Err(_) => self.memory.close(bytes),
+        }
+        opened
     }
 
     /// Sends what the stage put out, or tells the gateway why there is nothing.
@@ -203,11 +205,4 @@ impl Worker {
         tracing::warn!(?session, ?fault, "a stage cannot go on");
         let _ = client.replies.try_send(ControlReply::Fault { session, epoch, fault });
     }
-}
-
-/// Bytes that a session may come to hold: keys and values of its blocks, and its retained output rows.
-fn session_bytes(span: &Span, blocks: BlockRange, max_positions: u32) -> u64 {
-    let pages = u64::from(max_positions).div_ceil(skep_kernels::PAGE as u64) * u64::from(blocks.len());
-    let retained = u64::from(max_positions) * 4 * span.config().d_model as u64;
-    pages.saturating_mul(span.kv_layout().page_bytes() as u64).saturating_add(retained)
 }

@@ -11,7 +11,7 @@ fn sent(pool: &mut Pool, config: StageConfig, ids: &[u32], step: usize) -> Vec<u
     pool.open(config).unwrap();
     let mut bits = Vec::new();
     for (i, part) in ids.chunks(step).enumerate() {
-        pool.arrive(session, arrival(tokens(i * step, part, false)));
+        pool.arrive(session, arrival(tokens(i * step, part, false))).unwrap();
         while !pool.is_idle() {
             for settled in pool.pass() {
                 for out in settled.result.unwrap() {
@@ -86,10 +86,10 @@ fn stored_rows_do_not_wait_for_a_pass_with_room() {
     for session in 1..4 {
         pool.open(config(session, range((0, 2)))).unwrap();
     }
-    pool.arrive(id(1), arrival(tokens(0, &[7], false)));
-    pool.arrive(id(2), arrival(tokens(0, &[8; 300], false)));
-    pool.arrive(id(3), arrival(tokens(0, &[5; 64], false)));
-    pool.arrive(id(3), arrival(tokens(64, &[5; 258], false)));
+    pool.arrive(id(1), arrival(tokens(0, &[7], false))).unwrap();
+    pool.arrive(id(2), arrival(tokens(0, &[8; 300], false))).unwrap();
+    pool.arrive(id(3), arrival(tokens(0, &[5; 64], false))).unwrap();
+    pool.arrive(id(3), arrival(tokens(64, &[5; 258], false))).unwrap();
     let rows = |settled: Vec<Settled>| {
         let mut rows = [0; 4];
         for settled in settled {
@@ -109,7 +109,7 @@ fn faulty_rows_are_not_stored() {
     pool.open(config(0, range((0, 2)))).unwrap();
     let mut bad = [5; 64];
     bad[63] = VOCAB as u32;
-    pool.arrive(id(0), arrival(tokens(0, &bad, false)));
+    pool.arrive(id(0), arrival(tokens(0, &bad, false))).unwrap();
     assert!(pool.pass().remove(0).result.is_err());
     pool.close(id(0));
     let fresh = sent(&mut pool, config(0, range((0, 2))), &[5; 64], 64);

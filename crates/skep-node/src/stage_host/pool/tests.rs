@@ -65,7 +65,7 @@ pub(in super::super) fn model() -> Gguf {
     Gguf::from_bytes(encode_gguf(&metadata, &tensors).unwrap()).unwrap()
 }
 
-pub(super) fn range((start, end): (u32, u32)) -> BlockRange {
+pub(in super::super) fn range((start, end): (u32, u32)) -> BlockRange {
     BlockRange::new(start, end).unwrap()
 }
 
@@ -85,7 +85,7 @@ pub(super) fn id(session: usize) -> SessionId {
     SessionId([session as u8; 16])
 }
 
-pub(super) fn config(session: usize, blocks: BlockRange) -> StageConfig {
+pub(in super::super) fn config(session: usize, blocks: BlockRange) -> StageConfig {
     let next = Peer { node: NodeId([9; 32]), addrs: Vec::new() };
     let (n_blocks, d_model, max_positions, output) = (BLOCKS, D_MODEL as u32, 400, Output::Candidates(5));
     StageConfig { session: id(session), epoch: 0, blocks, n_blocks, d_model, d_patch: 0, output, max_positions, next }
@@ -161,7 +161,7 @@ pub(super) fn play(pools: &mut [Pool; 3], runs: &mut [Run], wanted: usize, rng: 
         let (at, session) = (rng.below(3), rng.below(runs.len()));
         if rng.below(3) > 0 {
             if let Some(frame) = runs[session].under_way[at].pop_front() {
-                pools[at].arrive(id(session), arrival(frame));
+                pools[at].arrive(id(session), arrival(frame)).unwrap();
             }
             continue;
         }
@@ -203,11 +203,11 @@ fn a_session_that_decodes_shares_every_pass_with_long_prompts() {
         pool.open(config(session, range((0, 2)))).unwrap();
     }
     for session in 0..3 {
-        pool.arrive(id(session), arrival(tokens(0, &[3; 300], true)));
+        pool.arrive(id(session), arrival(tokens(0, &[3; 300], true))).unwrap();
     }
     let mut rows = [0; 4];
     for pass in 0..15 {
-        pool.arrive(id(3), arrival(tokens(pass, &[5], true)));
+        pool.arrive(id(3), arrival(tokens(pass, &[5], true))).unwrap();
         let settled = pool.pass();
         assert!(settled.iter().any(|settled| settled.session == id(3)), "pass {pass} left the decoding session out");
         let mut prompt_rows = 0;
@@ -231,17 +231,17 @@ fn a_session_with_a_faulty_frame_fails_alone() {
     for session in 0..3 {
         pool.open(config(session, range((0, 2)))).unwrap();
     }
-    pool.arrive(id(0), arrival(tokens(0, &[3, 4], false)));
-    pool.arrive(id(1), arrival(tokens(0, &[3, VOCAB as u32], false)));
-    pool.arrive(id(2), Arrival { frame: Err("it broke".into()), ..arrival(tokens(0, &[1], false)) });
-    pool.arrive(id(2), arrival(tokens(5, &[1], false)));
+    pool.arrive(id(0), arrival(tokens(0, &[3, 4], false))).unwrap();
+    pool.arrive(id(1), arrival(tokens(0, &[3, VOCAB as u32], false))).unwrap();
+    pool.arrive(id(2), Arrival { frame: Err("it broke".into()), ..arrival(tokens(0, &[1], false)) }).unwrap();
+    pool.arrive(id(2), arrival(tokens(5, &[1], false))).unwrap();
     let results: HashMap<_, _> = pool.pass().into_iter().map(|settled| (settled.session, settled.result)).collect();
     assert_eq!(results[&id(0)].as_ref().unwrap()[0].frame.rows, 2);
     assert!(matches!(&results[&id(1)], Err(Fault::Compute { reason }) if reason.contains("vocabulary")));
     assert!(matches!(&results[&id(2)], Err(Fault::BadFrame { reason, .. }) if reason == "it broke"));
     let gap = pool.pass().remove(0).result;
     assert_eq!(gap, Err(Fault::Gap { expected: 0, got: 5 }));
-    pool.arrive(id(1), arrival(tokens(0, &[3, 4], false)));
+    pool.arrive(id(1), arrival(tokens(0, &[3, 4], false))).unwrap();
     assert_eq!(
         pool.pass().remove(0).result.unwrap()[0].frame.payload,
         results[&id(0)].as_ref().unwrap()[0].frame.payload
@@ -253,9 +253,31 @@ fn a_closed_session_leaves_nothing_behind() {
     let gguf = model();
     let mut pool = pool(&gguf, (0, 2));
     pool.open(config(0, range((0, 2)))).unwrap();
-    pool.arrive(id(0), arrival(tokens(0, &[3; 100], false)));
+    pool.arrive(id(0), arrival(tokens(0, &[3; 100], false))).unwrap();
     pool.close(id(0));
     assert!(pool.is_idle() && pool.pass().is_empty() && pool.seats.is_empty());
-    pool.arrive(id(0), arrival(tokens(0, &[3], false)));
+    pool.arrive(id(0), arrival(tokens(0, &[3], false))).unwrap();
     assert!(pool.is_idle(), "a frame of a session that is not open is dropped");
+}
+
+#[test]
+fn more_than_a_session_has_positions_for_does_not_wait() {
+    let gguf = model();
+    let mut pool = pool(&gguf, (0, 2));
+    pool.open(config(0, range((0, 2)))).unwrap();
+    for _ in 0..2 {
+        pool.arrive(id(0), arrival(tokens(0, &[3; 400], false))).unwrap();
+    }
+    let refused = pool.arrive(id(0), arrival(tokens(0, &[3], false)));
+    assert!(matches!(refused, Err(Fault::BadFrame { reason, .. }) if reason.contains("more rows wait")));
+    // What a newer route brings takes the place of what an older one brought.
+    pool.arrive(id(0), arrival(Frame { epoch: 1, ..tokens(0, &[3; 400], false) })).unwrap();
+    let mut rows = 0;
+    while !pool.is_idle() {
+        for settled in pool.pass() {
+            rows += settled.result.unwrap().iter().map(|out| out.frame.rows).sum::<u32>();
+        }
+    }
+    assert_eq!(rows, 400);
+    pool.arrive(id(0), arrival(tokens(0, &[3], false))).unwrap();
 }
