@@ -2,7 +2,8 @@
 //!
 //! The same kernels run with the rules and without them: products fused with sums, several sums an output that are brought
 //! together at the end of a row. Both take turns on the same weights in one run; a line has the medians of a turn and of the
-//! ratios of neighbouring turns. Above 1.00, the rules cost time. One thread; decoding walks over more memory than caches hold.
+//! ratios of neighbouring turns. Above 1.00, the rules cost time. Decoding walks over more memory than caches hold, with one
+//! thread and with all; the rest computes, and one thread tells.
 
 use skep_kernels::{Cpu, Format, Isa, Matrix};
 use std::time::Instant;
@@ -10,7 +11,7 @@ use std::time::Instant;
 const FORMATS: [Format; 5] = [Format::Q8_0, Format::Q4_0, Format::Q4_K, Format::Q5_K, Format::Q6_K];
 /// Rows × length of the largest matrices of a model of 1.1 billion weights.
 const SHAPE: (usize, usize) = (5632, 2048);
-const TURNS: usize = 15;
+const TURNS: usize = 31;
 const BEYOND_CACHES: usize = 128 << 20;
 
 fn main() {
@@ -18,9 +19,10 @@ fn main() {
         println!("skipped: only processors with AVX-512 have kernels without the rules");
         return;
     }
-    let cpu = Cpu::new(1).expect("a thread").with_isa(Isa::Avx512);
-    println!("{:<10}{:<6}{:>14}{:>14}{:>8}", "work", "format", "RK-1, ms", "free, ms", "ratio");
-    for (work, n) in [("decode", 1), ("batch 8", 8), ("prefill", 512)] {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("{:<10}{:>8}  {:<6}{:>12}{:>12}{:>8}", "work", "threads", "format", "RK-1, ms", "free, ms", "ratio");
+    for (work, n, threads) in [("decode", 1, 1), ("decode", 1, all), ("batch 8", 8, 1), ("prefill", 512, 1)] {
+        let cpu = Cpu::new(threads).expect("threads").with_isa(Isa::Avx512);
         for format in FORMATS {
             measure(&cpu, work, format, n);
         }
@@ -60,7 +62,8 @@ fn measure(cpu: &Cpu, work: &str, format: Format, n: usize) {
         ratios.push(a / b);
     }
     let [ordered, free, ratio] = [ordered, free, ratios].map(median);
-    println!("{work:<10}{:<6}{ordered:>14.3}{free:>14.3}{ratio:>8.3}", format.to_string());
+    let (threads, format) = (cpu.workers().threads(), format.to_string());
+    println!("{work:<10}{threads:>8}  {format:<6}{ordered:>12.3}{free:>12.3}{ratio:>8.3}");
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
