@@ -9,9 +9,10 @@
 //! - groups in later records may or may not have reached the disk: each is verified again, from the id down;
 //! - a group that is in no record is fetched again.
 //!
-//! A record stands for up to 64 groups, and at most 1/256 of the file, and a sync for at most 1/64 of it, up to 16 MiB. A killed process
-//! thus loses at most 1/256 of the file and what was on its way, and a failing machine at most 1/64. What the file system returns later for
-//! bytes that were once synced is checked whenever they are served, and not otherwise.
+//! A record stands for up to 64 groups, and at most 1/256 of the file or one group. A sync comes for each 1/64 of it, from 256 KiB up to
+//! 16 MiB. A killed process thus loses at most 1/256 of the file, or a group, and what was on its way; a failing machine loses what came
+//! since the last sync, too. What the file system returns later for bytes that were once synced is checked whenever they are served, and
+//! not otherwise.
 
 use crate::journal::{self, Record, Writer};
 use crate::reader::{Named, Reader, fault, node_offset};
@@ -26,6 +27,8 @@ use std::sync::Arc;
 
 /// The most groups that wait for a record: 1 MiB.
 const MAX_PENDING: u64 = 64;
+/// The groups that wait for a sync at least: 256 KiB. A sync may take as long as fetching them.
+const MIN_UNSYNCED: u64 = 16;
 /// The most groups that wait for a sync: 16 MiB.
 const MAX_UNSYNCED: u64 = 1024;
 
@@ -175,7 +178,7 @@ impl Partial {
         if self.pending.count() >= (groups / 256).clamp(1, MAX_PENDING) {
             self.flush()?;
         }
-        if self.unsynced >= (groups / 64).clamp(1, MAX_UNSYNCED) {
+        if self.unsynced >= (groups / 64).clamp(MIN_UNSYNCED, MAX_UNSYNCED) {
             self.sync()?;
         }
         Ok(())
