@@ -1,8 +1,8 @@
 //! `skep bench model`: how fast this machine runs a model, and how near that is to what its memory allows.
 //!
 //! Decoding reads every weight once a token, so its ceiling is the memory's bandwidth; that is measured here too, by summing a
-//! large buffer, in large pages where the system has them, with the same threads. The logits of a fixed prompt are hashed: every
-//! machine prints the same hash for the same file.
+//! large buffer, in large pages where the system has them, with the same threads and in turns with decoding. The logits of a
+//! fixed prompt are hashed: every machine prints the same hash for the same file.
 
 use crate::args::BenchModelArgs;
 use crate::error::Error;
@@ -12,6 +12,7 @@ use serde_json::json;
 use skep_kernels::{Cpu, Isa};
 use skep_model::{BatchItem, Gguf, KvCache, ModelConfig, ModelError, Span, SpanOptions, logits_digest};
 use skep_types::BlockRange;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ const LEAST: Duration = Duration::from_millis(1500);
 const MOST_TOKENS: usize = 384;
 /// Tokens of the prompt whose logits are hashed.
 const HASHED: usize = 64;
+/// Steps of decoding between two measurements of the memory.
+const STEPS_BETWEEN: usize = 4;
 /// Bytes summed to measure the memory: many times any cache.
 const BUFFER_BYTES: usize = 512 << 20;
 
@@ -41,17 +44,17 @@ pub(crate) fn run(args: &BenchModelArgs) -> Result<(), Error> {
     let bench = Bench::load(args, isa, threads).map_err(fault)?;
     spinner.set_message("hashing the logits of a fixed prompt");
     let logits_hash = logits_digest(&bench.span, HASHED.min(bench.span.config().context)).map_err(fault)?;
-    spinner.set_message("decoding one stream");
-    let decode = bench.decode(1).map_err(fault)?;
     spinner.set_message("reading a prompt of 512 tokens");
     let prefill = bench.prefill().map_err(fault)?;
     spinner.set_message("decoding eight streams");
-    let batch = bench.decode(SESSIONS).map_err(fault)?;
+    let batch = bench.decode(SESSIONS, || {}).map_err(fault)?;
     // Before the buffer of the next measurement counts as this program's memory.
     let resident = resident_bytes();
-    spinner.set_message("measuring the memory");
-    let bandwidth = bandwidth(&bench.cpu)
-        .map_err(|source| Error::System { what: "taking memory to measure its speed".into(), source })?;
+    spinner.set_message("decoding one stream");
+    let taken = |source| Error::System { what: "taking memory to measure its speed".into(), source };
+    let mut memory = Memory::new(&bench.cpu).map_err(taken)?;
+    let decode = bench.decode(1, || memory.pass()).map_err(fault)?;
+    let bandwidth = memory.bandwidth();
     spinner.finish_and_clear();
     let decode_rate = decode * bench.bytes_per_token as f64;
     let values = json!({
@@ -148,8 +151,8 @@ impl Bench {
         Ok(best)
     }
 
-    /// Tokens per second of `sessions` greedy answers together.
-    fn decode(&self, sessions: usize) -> Result<f64, ModelError> {
+    /// Tokens per second of `sessions` greedy answers together. Every few tokens `between` is called; its time does not count.
+    fn decode(&self, sessions: usize, mut between: impl FnMut()) -> Result<f64, ModelError> {
         let d_model = self.span.config().d_model;
         let (mut caches, mut next) = (Vec::new(), Vec::new());
         for session in 0..sessions {
@@ -159,8 +162,12 @@ impl Bench {
             next.push(best(&self.span.logits(&rows[rows.len() - d_model..])?));
             caches.push(cache);
         }
-        let (start, mut steps) = (Instant::now(), 0);
-        while caches[0].len() < self.positions && start.elapsed() < LEAST {
+        let (mut spent, mut steps) = (Duration::ZERO, 0);
+        while caches[0].len() < self.positions && spent < LEAST {
+            if steps % STEPS_BETWEEN == 0 {
+                between();
+            }
+            let start = Instant::now();
             let mut rows = self.span.embed(&next)?;
             let parts = rows.chunks_exact_mut(d_model);
             let mut items: Vec<_> =
@@ -171,8 +178,9 @@ impl Bench {
                 *next = best(&logits?);
             }
             steps += 1;
+            spent += start.elapsed();
         }
-        Ok((steps * sessions) as f64 / start.elapsed().as_secs_f64())
+        Ok((steps * sessions) as f64 / spent.as_secs_f64())
     }
 }
 
@@ -182,16 +190,29 @@ fn best(logits: &[f32]) -> u32 {
     (0..logits.len()).fold(0, better) as u32
 }
 
-/// Bytes per second at which the threads together read memory, over about as long a time as decoding is measured: where other
-/// machines share the memory, one fast pass says nothing about what decoding could have had.
-fn bandwidth(cpu: &Cpu) -> std::io::Result<f64> {
-    let mut buffer = skep_map::memory(BUFFER_BYTES)?;
-    // Pages that were never written may all be one page of zeros.
-    buffer.fill(1);
-    let part = 1 << 20;
-    let (start, mut passes) = (Instant::now(), 0);
-    while start.elapsed() < LEAST {
-        cpu.workers().run(buffer.len() / part, |i| {
+/// How fast the threads together read memory. It is measured in turns with decoding: where other machines share the memory, its
+/// speed changes from second to second.
+struct Memory<'a, B> {
+    cpu: &'a Cpu,
+    buffer: B,
+    passes: usize,
+    spent: Duration,
+}
+
+impl<'a> Memory<'a, ()> {
+    fn new(cpu: &'a Cpu) -> std::io::Result<Memory<'a, impl DerefMut<Target = [u8]>>> {
+        let mut buffer = skep_map::memory(BUFFER_BYTES)?;
+        // Pages that were never written may all be one page of zeros.
+        buffer.fill(1);
+        Ok(Memory { cpu, buffer, passes: 0, spent: Duration::ZERO })
+    }
+}
+
+impl<B: DerefMut<Target = [u8]>> Memory<'_, B> {
+    /// Reads the whole buffer once.
+    fn pass(&mut self) {
+        let (start, buffer, part) = (Instant::now(), &self.buffer[..], 1 << 20);
+        self.cpu.workers().run(buffer.len() / part, |i| {
             let lines = buffer[i * part..(i + 1) * part].as_chunks::<64>().0;
             let sums = lines.iter().fold([0u8; 64], |mut sums, line| {
                 sums.iter_mut().zip(line).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
@@ -199,9 +220,14 @@ fn bandwidth(cpu: &Cpu) -> std::io::Result<f64> {
             });
             std::hint::black_box(sums);
         });
-        passes += 1;
+        self.passes += 1;
+        self.spent += start.elapsed();
     }
-    Ok((passes * BUFFER_BYTES) as f64 / start.elapsed().as_secs_f64())
+
+    /// Bytes per second.
+    fn bandwidth(&self) -> f64 {
+        (self.passes * self.buffer.len()) as f64 / self.spent.as_secs_f64()
+    }
 }
 
 /// The most memory that this process has had, where the system tells.

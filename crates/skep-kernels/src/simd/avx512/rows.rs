@@ -1,8 +1,7 @@
 //! One activation row times a matrix: four rows of weights at a time, read from end to end as they lie in memory.
 //!
 //! A step takes the next 128 or 256 weights of each of the four rows, sums their products exactly, and brings the four sums
-//! together in one register, so that the running sums of four outputs advance by one f32 operation a block. Decoding waits for
-//! memory; this shape needs few enough instructions a byte not to make it wait longer.
+//! together in one register, so that the running sums of four outputs advance by one f32 operation a block.
 
 use crate::quant::{Activations, Columns};
 use crate::{Matrix, scalar};
@@ -10,6 +9,8 @@ use std::arch::x86_64::*;
 
 /// Rows of weights at a time.
 const ROWS: usize = 4;
+/// How far behind the four rows the bytes are that are asked for: the next four's last row is needed soon, too.
+const AHEAD: usize = 4096;
 
 /// An activation row.
 pub(super) struct Row<'a> {
@@ -46,8 +47,8 @@ pub(super) fn run<S: Step, const ORDERED: bool>(w: Matrix<'_>, x: &Activations, 
         // Places past the last row repeat it, and their outputs are dropped.
         let rows: [*const u8; ROWS] = std::array::from_fn(|r| w.row((first + r).min(w.rows() - 1)).as_ptr());
         let mut sums = [_mm512_setzero_ps(); ROWS + 1];
-        // The next four rows lie side by side: a step here asks for a step's share of them, from their beginning on.
-        let ahead = rows[0].wrapping_add(ROWS * w.row_bytes());
+        // What follows these rows is what is read next: every step asks for as much of it as it takes itself.
+        let ahead = rows[0].wrapping_add(ROWS * w.row_bytes() + AHEAD);
         for s in 0..steps {
             for line in (0..ROWS * step_bytes).step_by(64) {
                 _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(s * ROWS * step_bytes + line).cast());
