@@ -1,9 +1,10 @@
 //! What the API needs of a gateway. The real one is [`Gateway`]; tests bring a scripted one.
 
 use skep_node::{
-    EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, ModelCard, NetworkView, UnplugError,
+    EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused, ModelCard,
+    NetworkView, UnplugError,
 };
-use skep_types::NodeId;
+use skep_types::{Invite, NodeId};
 use std::future::Future;
 
 /// A gateway: it knows the models, answers requests and shows the network.
@@ -25,6 +26,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// The network as it is now.
     fn network(&self) -> NetworkView;
+
+    /// An invite for `uses` machines, which ends after so many hours.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused>;
 
     /// Ends the process of a node, as if its plug had been pulled. Only the demo offers this.
     ///
@@ -48,6 +55,10 @@ impl Backend for Gateway {
 
     fn network(&self) -> NetworkView {
         Gateway::network(self)
+    }
+
+    fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {
+        Gateway::invite(self, hours, uses)
     }
 
     fn unplug(&self, node: NodeId) -> impl Future<Output = Result<(), UnplugError>> + Send {

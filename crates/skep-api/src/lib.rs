@@ -12,7 +12,8 @@
 //!   token after the first) and `stage0`, `stage1`, … (time that each stage held its frames, with the stage as `desc`).
 //!
 //! # Who may ask
-//! Whoever can reach the socket, except the pages of other web sites: see the module `guard`. Bind to a loopback address.
+//! Whoever can reach the socket, except the pages of other web sites: see the module `guard`. Bind to a loopback address: whoever
+//! may ask may also make invites.
 
 mod answer;
 mod backend;

@@ -14,7 +14,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
-use skep_node::{Event, GenerateError, Generation, Hop, ModelCard, NetworkView, Summary, UnplugError};
+use skep_node::{
+    Event, GenerateError, Generation, Hop, InviteRefused, MAX_INVITE_HOURS, ModelCard, NetworkView, Summary,
+    UnplugError,
+};
+use skep_types::MAX_INVITE_USES;
 use std::fmt::Write;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +36,7 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/v1/embeddings", post(embeddings::<B>))
         .route("/v1/images/classifications", post(classification::<B>))
         .route("/skep/v1/network", get(network::<B>))
+        .route("/skep/v1/invite", post(invite::<B>))
         .route("/skep/v1/unplug", post(unplug::<B>))
         .route("/v1/{*rest}", axum::routing::any(nothing))
         .route("/skep/{*rest}", axum::routing::any(nothing))
@@ -93,6 +98,28 @@ async fn model<B: Backend>(
 
 async fn network<B: Backend>(State(api): State<Api<B>>) -> Json<NetworkView> {
     Json(api.backend.network())
+}
+
+/// What an invite is for if nobody says otherwise: the machines of a few friends, until tomorrow.
+const INVITE_HOURS: u64 = 24;
+const INVITE_USES: u64 = 8;
+
+async fn invite<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let mut options = Options::from_body(&body::read(request).await?)?;
+    let hours = options.integer("hours", 1..=MAX_INVITE_HOURS.into())?.unwrap_or(INVITE_HOURS);
+    let uses = options.integer("uses", 1..=MAX_INVITE_USES.into())?.unwrap_or(INVITE_USES);
+    options.finish()?;
+    let invite = api.backend.invite(hours as u32, uses as u16).map_err(|refused| {
+        let (status, hint) = match refused {
+            InviteRefused::ThisMachineOnly => {
+                (StatusCode::CONFLICT, "start it with `skep up --listen 0.0.0.0:7537`, so that other machines reach it")
+            }
+            InviteRefused::Hours(_) | InviteRefused::Uses(_) => (StatusCode::BAD_REQUEST, "choose another number"),
+        };
+        ApiError::refuse(status, refused.to_string(), hint).code("no_invite")
+    })?;
+    let terms = &invite.terms;
+    Ok(Json(json!({"link": invite.to_string(), "hours": hours, "uses": terms.uses, "expires": terms.expires})))
 }
 
 async fn unplug<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Json<Value>, ApiError> {

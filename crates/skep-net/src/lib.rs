@@ -15,7 +15,8 @@
 //!
 //! A message is its length as a little-endian `u32`, from 1 to [`MAX_CONTROL_BYTES`](skep_types::wire::MAX_CONTROL_BYTES), and that
 //! many bytes of `borsh`. Frames stand in [`skep_types::wire`]. A stream that ends between two messages or frames ended well; a
-//! stream that ends inside one did not. `Join::peer` must name the key of the connection, else the join is refused.
+//! stream that ends inside one did not. `Join::peer` must name the key of the connection, else the join is refused. After eight joins on one connection
+//! of which none was answered with a welcome, the next one closes the connection: whoever tries its luck pays a handshake for it.
 //!
 //! # Heartbeats
 //! QUIC datagrams of exactly 9 bytes: kind (`u8`: 1 ping, 2 pong) and counter (`u64`, little-endian). A ping is answered at once by a
@@ -36,8 +37,8 @@
 //! | 3 | the sender gave up inside a message or frame |
 //! | 4 | the receiver takes no more streams, for instance because it is closing |
 //!
-//! A connection is closed with 0 (the machine leaves), 1 (this one is silent and the machine answers on another or has moved) or
-//! 2 (too many connections).
+//! A connection is closed with 0 (the machine leaves), 1 (this one is silent and the machine answers on another or has moved),
+//! 2 (too many connections) or 3 (too many joins without a welcome).
 //!
 //! Everything runs on the caller's tokio runtime: long computations there would delay heartbeats, so they belong on other threads.
 
@@ -46,6 +47,7 @@ mod congestion;
 mod connect;
 mod error;
 mod heartbeat;
+mod invite;
 mod key;
 mod link;
 mod net;
@@ -57,6 +59,7 @@ mod watch;
 
 pub use config::{NetConfig, NetLimits};
 pub use error::NetError;
+pub use invite::is_signed;
 pub use key::load_or_create_key;
 pub use net::{Net, NetEvent, NetStats};
 pub use peer::{format_peer, parse_peer};

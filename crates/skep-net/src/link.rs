@@ -21,6 +21,10 @@ pub(crate) const LINKS_PER_NODE: usize = 4;
 
 pub(crate) const CLOSE_STALE: VarInt = VarInt::from_u32(1);
 pub(crate) const CLOSE_CROWDED: VarInt = VarInt::from_u32(2);
+pub(crate) const CLOSE_UNWELCOME: VarInt = VarInt::from_u32(3);
+
+/// Joins in a row on one connection that were not welcomed before. A node whose owner mends what was refused connects again.
+const JOINS_UNWELCOME: u32 = 8;
 
 /// One connection and what its heartbeats tell.
 pub(crate) struct Link {
@@ -34,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) answered: AtomicU64,
     /// A watch's pings since the last pong.
     pub(crate) missed: AtomicU32,
+    /// Joins of the peer since it was last welcomed.
+    pub(crate) joins: AtomicU32,
     /// When the peer last proved to be there.
     pub(crate) heard: watch::Sender<Instant>,
 }
@@ -47,8 +53,18 @@ impl Link {
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             missed: AtomicU32::new(0),
+            joins: AtomicU32::new(0),
             heard: watch::Sender::new(Instant::now()),
         })
+    }
+
+    /// Counts a join before it is looked at. Returns whether it may be; else the connection is closed.
+    pub(crate) fn may_join(&self) -> bool {
+        let may = self.joins.fetch_add(1, Ordering::Relaxed) < JOINS_UNWELCOME;
+        if !may {
+            self.connection.close(CLOSE_UNWELCOME, b"too many joins without a welcome");
+        }
+        may
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -83,7 +83,7 @@ async fn streams(shared: Arc<Shared>, link: Arc<Link>) {
             streams = link.connection.accept_bi() => match streams {
                 Ok((send, receive)) => {
                     let (outbox, inbox) = (Outbox::new(node, send), Inbox::new(node, receive));
-                    tokio::spawn(both(shared.clone(), node, outbox, inbox));
+                    tokio::spawn(both(shared.clone(), link.clone(), outbox, inbox));
                 }
                 Err(fault) => break fault,
             },
@@ -114,11 +114,14 @@ async fn uni(shared: Arc<Shared>, mut inbox: Inbox) {
     }
 }
 
-async fn both(shared: Arc<Shared>, node: NodeId, mut outbox: Outbox, mut inbox: Inbox) {
+async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbox: Inbox) {
+    let node = link.node;
     let first = within(shared.limits.hello_timeout, node, "the hello", async {
         Ok(match inbox.byte().await? {
             Some(CONTROL) => First::Control,
-            Some(JOIN) => inbox.message::<Join>().await?.map_or(First::Other, First::Join),
+            Some(JOIN) if link.may_join() => {
+                inbox.message::<Join>().await?.map_or(First::Other, |join| First::Join(Box::new(join)))
+            }
             _ => First::Other,
         })
     });
@@ -128,12 +131,12 @@ async fn both(shared: Arc<Shared>, node: NodeId, mut outbox: Outbox, mut inbox: 
             offer(&shared, NetEvent::Control { from: node, requests, replies }).await;
         }
         Ok(First::Join(join)) if join.peer.node == node => {
-            offer(&shared, NetEvent::Join { from: node, join, reply: JoinResponder(outbox) }).await;
+            offer(&shared, NetEvent::Join { from: node, join: *join, reply: JoinResponder { outbox, link } }).await;
         }
         Ok(First::Join(_)) => {
             count(&shared, node, None);
             let reason = "the join names another key than the connection's".to_owned();
-            let _ = JoinResponder(outbox).send(JoinReply::Refused { reason }).await;
+            let _ = JoinResponder { outbox, link }.send(JoinReply::Refused { reason }).await;
         }
         refused => {
             let fault = refused.err();
@@ -149,7 +152,7 @@ async fn both(shared: Arc<Shared>, node: NodeId, mut outbox: Outbox, mut inbox: 
 /// What a bidirectional stream turned out to be.
 enum First {
     Control,
-    Join(Join),
+    Join(Box<Join>),
     Other,
 }
 
@@ -170,7 +173,7 @@ async fn offer(shared: &Shared, event: NetEvent) {
             requests.0.refuse(CODE_BUSY);
             replies.0.reset(CODE_BUSY);
         }
-        Some(NetEvent::Join { mut reply, .. }) => reply.0.reset(CODE_BUSY),
+        Some(NetEvent::Join { mut reply, .. }) => reply.outbox.reset(CODE_BUSY),
         _ => {}
     }
 }

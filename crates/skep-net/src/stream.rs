@@ -1,6 +1,7 @@
 //! One end of a QUIC stream: whole messages and frames in and out.
 
 use crate::NetError;
+use crate::link::Link;
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::{Buf, Bytes};
 use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
@@ -9,6 +10,7 @@ use skep_types::wire::{
     Control, ControlReply, FRAME_HEADER_BYTES, Fault, Frame, FrameHeader, Join, JoinReply, MAX_ADDRS,
     MAX_CONTROL_BYTES, MAX_REASON_BYTES, StreamHello,
 };
+use std::sync::{Arc, atomic::Ordering};
 
 pub(crate) const CONTROL: u8 = 1;
 pub(crate) const DATA: u8 = 2;
@@ -77,7 +79,11 @@ impl Message for ControlReply {
 
 impl Message for Join {
     fn fault(&self) -> Option<&'static str> {
-        (self.peer.addrs.len() > MAX_ADDRS).then_some("it lists too many addresses")
+        if self.peer.addrs.len() > MAX_ADDRS {
+            return Some("it lists too many addresses");
+        }
+        let bad_invite = self.invite.as_ref().is_some_and(|invite| invite.check().is_err());
+        bad_invite.then_some("its invite is not within the bounds of one")
     }
 }
 
@@ -393,7 +399,11 @@ impl FrameReceiver {
 }
 
 /// Answers one join. Dropped without an answer, the joining node sees the stream end.
-pub struct JoinResponder(pub(crate) Outbox);
+pub struct JoinResponder {
+    pub(crate) outbox: Outbox,
+    /// The connection that the join came over.
+    pub(crate) link: Arc<Link>,
+}
 
 impl JoinResponder {
     /// Sends the answer; too long a reason is cut.
@@ -401,6 +411,9 @@ impl JoinResponder {
     /// # Errors
     /// When the joining node is gone.
     pub async fn send(mut self, reply: JoinReply) -> Result<(), NetError> {
-        self.0.send_message(reply).await
+        if reply == JoinReply::Welcome {
+            self.link.joins.store(0, Ordering::Relaxed);
+        }
+        self.outbox.send_message(reply).await
     }
 }

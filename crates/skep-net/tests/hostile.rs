@@ -216,6 +216,35 @@ async fn control_messages_are_bounded_and_checked() {
 }
 
 #[tokio::test]
+async fn a_machine_that_is_never_welcome_may_knock_eight_times_on_a_connection() {
+    let (endpoint, connection, victim, mut events) = pair().await;
+    let said = Join { invite: None, ..join(Peer { node: NodeId(*endpoint.id().as_bytes()), addrs: Vec::new() }) };
+    let said = borsh::to_vec(&said).unwrap();
+    let said = [&[3], &(said.len() as u32).to_le_bytes()[..], &said].concat();
+    let welcome_the = async |which: u32, connection: &Connection, events: &mut Receiver<NetEvent>| {
+        for number in 0..8 {
+            let (mut send, mut receive) = soon(connection.open_bi()).await.unwrap();
+            send.write_all(&said).await.unwrap();
+            let NetEvent::Join { reply, .. } = next(events).await else { panic!("not a join") };
+            let refused = JoinReply::Refused { reason: "no".into() };
+            let answer = if number == which { JoinReply::Welcome } else { refused };
+            soon(reply.send(answer)).await.unwrap();
+            soon(receive.read_to_end(100)).await.unwrap();
+        }
+    };
+    // A welcome clears what was before it.
+    welcome_the(7, &connection, &mut events).await;
+    welcome_the(8, &connection, &mut events).await;
+    let (mut send, _receive) = soon(connection.open_bi()).await.unwrap();
+    send.write_all(&said).await.unwrap();
+    let closed = soon(connection.closed()).await.to_string();
+    assert!(closed.contains("too many joins without a welcome"), "{closed}");
+    // Nobody looked at the ninth, and the machine may connect again.
+    let connection = connect(&endpoint, &victim).await;
+    is_unharmed(&connection, &mut events).await;
+}
+
+#[tokio::test]
 async fn strange_datagrams_are_counted_and_ignored() {
     let (_endpoint, connection, victim, mut events) = pair().await;
     is_unharmed(&connection, &mut events).await;

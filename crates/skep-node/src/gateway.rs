@@ -1,5 +1,6 @@
 //! The gateway: takes requests for text, owns their tokens, and knows the members that answer them.
 
+use crate::admission::{self, Admission};
 use crate::driver::{Driver, INPUT_QUEUE, Returns};
 use crate::generate::{
     ChatMessage, GenerateError, GenerateRequest, Generation, Hop, ModelCard, NetworkView, Prompt, Summary,
@@ -13,7 +14,7 @@ use skep_net::Net;
 use skep_plan::Offer;
 use skep_session::{Effect, Generate, Input, Limits, Session, SessionConfig, Task};
 use skep_types::wire::{Join, Peer, SessionId};
-use skep_types::{ModelId, NodeId};
+use skep_types::{Invite, MAX_INVITE_USES, ModelId, NodeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -66,6 +67,23 @@ pub enum UnplugError {
     Unknown(NodeId),
 }
 
+/// The longest time that an invite may last, in hours: 30 days.
+pub const MAX_INVITE_HOURS: u32 = 720;
+
+/// Why an invite cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InviteRefused {
+    /// No other machine could use it.
+    #[error("this network listens on this machine only, so nobody else can join it")]
+    ThisMachineOnly,
+    /// It would end at once, or last too long.
+    #[error("an invite lasts 1 to {MAX_INVITE_HOURS} hours, not {0}")]
+    Hours(u32),
+    /// It would let nobody in, or too many.
+    #[error("an invite is for 1 to {MAX_INVITE_USES} machines, not {0}")]
+    Uses(u16),
+}
+
 /// Ends the process of a node that this program started. Returns whether there was one.
 pub type Unplug = Arc<dyn Fn(NodeId) -> bool + Send + Sync>;
 
@@ -82,6 +100,7 @@ pub(crate) struct Inner {
     pub(crate) limits: GatewayLimits,
     pub(crate) returns: Returns,
     pub(crate) active: Arc<Semaphore>,
+    admission: Admission,
     state: Mutex<State>,
     unplug: Mutex<Option<Unplug>>,
 }
@@ -94,17 +113,35 @@ struct State {
 }
 
 impl Gateway {
-    pub(crate) fn new(model: ModelFront, net: Net, links: Links, limits: GatewayLimits) -> Self {
+    pub(crate) fn new(model: ModelFront, net: Net, links: Links, limits: GatewayLimits, admission: Admission) -> Self {
         let active = Arc::new(Semaphore::new(limits.active));
         let state = State { members: Members::new(), last_answer: None, drivers: HashMap::new(), next_driver: 0 };
         let (state, unplug) = (Mutex::new(state), Mutex::new(None));
-        let inner = Inner { model, net, links, limits, returns: Returns::default(), active, state, unplug };
+        let returns = Returns::default();
+        let inner = Inner { model, net, links, limits, returns, active, admission, state, unplug };
         Self { inner: Arc::new(inner) }
     }
 
     /// Lets [`Gateway::unplug`] end processes; only the demo does that.
     pub fn set_unplug(&self, unplug: Unplug) {
         *self.inner.unplug.lock().unwrap_or_else(PoisonError::into_inner) = Some(unplug);
+    }
+
+    /// An invite for `uses` machines, which ends after so many hours.
+    ///
+    /// # Errors
+    /// [`InviteRefused`].
+    pub fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {
+        if self.inner.admission.is_open() {
+            return Err(InviteRefused::ThisMachineOnly);
+        }
+        if !(1..=MAX_INVITE_HOURS).contains(&hours) {
+            return Err(InviteRefused::Hours(hours));
+        }
+        if !(1..=MAX_INVITE_USES).contains(&uses) {
+            return Err(InviteRefused::Uses(uses));
+        }
+        Ok(self.inner.net.invite(admission::now().saturating_add(u64::from(hours) * 3600), uses))
     }
 
     /// The models that can be asked.
@@ -243,6 +280,20 @@ impl Gateway {
         drop(permit);
     }
 
+    /// Takes a node of another machine into the network if it may join; see [`Admission`].
+    pub(crate) async fn admit(&self, join: Join) -> Result<(), String> {
+        let gateway = self.clone();
+        let admitted = tokio::task::spawn_blocking(move || {
+            let door = &gateway.inner.admission;
+            door.admit(admission::now(), join.peer.node, join.invite.as_ref()).map(|()| join)
+        });
+        match admitted.await {
+            Ok(Ok(join)) => self.join(join),
+            Ok(Err(refusal)) => Err(refusal.to_string()),
+            Err(_) => Err("this gateway is ending".into()),
+        }
+    }
+
     /// Takes a node into the network.
     pub(crate) fn join(&self, join: Join) -> Result<(), String> {
         let ModelFront { id, config, .. } = &self.inner.model;
@@ -253,6 +304,7 @@ impl Gateway {
             return Err(format!("the model has {} blocks, not {}", config.n_blocks, join.blocks.end()));
         }
         let far = join.peer.node != self.inner.net.node_id();
+        let join = Join { invite: None, ..join };
         tracing::info!(node = %join.peer.node.short(), blocks = %join.blocks, "a node joined");
         self.state().members.join(join, far.then_some(&self.inner.net))?;
         self.tell(None);

@@ -7,6 +7,7 @@
 //!
 //! `skep up` alone is a node with both roles and every block: a complete private network.
 
+mod admission;
 mod driver;
 mod encode;
 mod gateway;
@@ -20,7 +21,7 @@ mod stop;
 mod text;
 
 pub use encode::{EncodeInput, EncodeRequest, Encodings, MAX_INPUTS, probabilities};
-pub use gateway::{Gateway, GatewayLimits, ModelFront, Unplug, UnplugError};
+pub use gateway::{Gateway, GatewayLimits, InviteRefused, MAX_INVITE_HOURS, ModelFront, Unplug, UnplugError};
 pub use generate::{
     ChatMessage, Event, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming, ModelCard,
     NetworkView, NodeView, Prompt, Recovery, Summary, Task,

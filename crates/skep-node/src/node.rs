@@ -1,5 +1,6 @@
 //! A node: one endpoint, the blocks it serves if any, and a gateway if it takes requests.
 
+use crate::admission::Admission;
 use crate::gateway::{Gateway, GatewayLimits, ModelFront};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
 use crate::stage_host::{StageHost, StageLimits};
@@ -7,7 +8,7 @@ use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, Spa
 use skep_net::{Net, NetConfig, NetError, NetEvent, NetLimits};
 use skep_session::Input;
 use skep_types::wire::{Frame, Join, JoinReply, Payload, Peer, StreamHello};
-use skep_types::{BlockRange, ModelId, NodeId};
+use skep_types::{BlockRange, Invite, ModelId, NodeId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ const REJOIN_AFTER: Duration = Duration::from_millis(500);
 pub struct NodeConfig {
     /// Its secret key.
     pub secret: [u8; 32],
-    /// UDP address to listen on; port 0 takes a free one.
+    /// UDP address to listen on; port 0 takes a free one. A gateway on a loopback address takes in every node that asks; on any
+    /// other, only those that it invited.
     pub bind: SocketAddr,
     /// The model file.
     pub model: PathBuf,
@@ -35,8 +37,12 @@ pub struct NodeConfig {
     pub gateway: Option<GatewayLimits>,
     /// What its stages may use.
     pub stage: StageLimits,
+    /// Where a gateway keeps the keys that it has taken in; without a file it forgets them at the end.
+    pub admitted: Option<PathBuf>,
     /// Gateway to join, if another one.
     pub join: Option<Peer>,
+    /// What lets this node in there, unless its key is known.
+    pub invite: Option<Invite>,
 }
 
 /// Why a node cannot run.
@@ -61,6 +67,14 @@ pub enum NodeError {
         needed: u64,
         /// Bytes that may be used.
         given: u64,
+    },
+    /// The file of the keys that have joined cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Admitted {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
     },
     /// The system refused something.
     #[error("{what}: {source}")]
@@ -106,6 +120,7 @@ impl Node {
         let loaded = Loaded::read(&config)?;
         let limits = NetLimits::default();
         let (net, events) = Net::bind(NetConfig { secret: config.secret, bind: config.bind, limits }).await?;
+        let admission = admission(&net, config.bind, config.admitted)?;
         let (own, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
         let links = Links::new(net.clone(), own.clone());
         let resident_bytes = loaded.span.as_ref().map_or(0, |span| span.weight_bytes());
@@ -117,13 +132,13 @@ impl Node {
             ),
             None => None,
         };
-        let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits));
+        let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits, admission));
         let roles = Roles { stages: stages.clone(), gateway: gateway.clone() };
         let tasks =
             vec![tokio::spawn(take_events(events, own, roles.clone())), tokio::spawn(take_arrivals(arrivals, roles))];
         let peer = net.peer();
         let mut node = Self { net, peer, model, blocks: config.blocks, gateway, stages, resident_bytes, tasks };
-        if let Err(error) = node.join(config.join).await {
+        if let Err(error) = node.join(config.join, config.invite).await {
             node.close().await;
             return Err(error);
         }
@@ -131,13 +146,16 @@ impl Node {
     }
 
     /// Offers this node's blocks to its own gateway, or to the one it joins, and keeps doing so.
-    async fn join(&mut self, gateway: Option<Peer>) -> Result<(), NodeError> {
+    async fn join(&mut self, gateway: Option<Peer>, invite: Option<Invite>) -> Result<(), NodeError> {
         let Some(blocks) = self.blocks else { return Ok(()) };
-        let join = Join { peer: self.peer.clone(), model: self.model, blocks, pid: Some(std::process::id()) };
+        let pid = Some(std::process::id());
+        let join = Join { peer: self.peer.clone(), model: self.model, blocks, pid, invite };
         if let Some(own) = &self.gateway {
             own.join(join.clone()).map_err(|reason| NodeError::Refused { reason })?;
         }
         let Some(gateway) = gateway else { return Ok(()) };
+        let same_machine = gateway.addrs.iter().all(|addr| addr.ip().is_loopback());
+        let join = Join { pid: join.pid.filter(|_| same_machine), ..join };
         match self.net.join(&gateway, join.clone()).await? {
             JoinReply::Welcome => {}
             JoinReply::Refused { reason } => return Err(NodeError::Refused { reason }),
@@ -207,6 +225,15 @@ impl Loaded {
     }
 }
 
+/// The door of a node at `bind`. Nobody but its own machine reaches a loopback address.
+fn admission(net: &Net, bind: SocketAddr, file: Option<PathBuf>) -> Result<Admission, NodeError> {
+    if bind.ip().is_loopback() {
+        return Ok(Admission::open(net.node_id()));
+    }
+    Admission::by_invite(net.node_id(), file.clone())
+        .map_err(|source| NodeError::Admitted { path: file.unwrap_or_default(), source })
+}
+
 /// Asks again to be taken in whenever the gateway has not answered for a while, so that a restarted gateway finds its nodes.
 async fn stay_joined(net: Net, gateway: Peer, join: Join) {
     let _watch = net.watch(gateway.node);
@@ -229,7 +256,7 @@ async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arr
             }
             NetEvent::Join { join, reply, .. } => {
                 let taken = match &roles.gateway {
-                    Some(gateway) => gateway.join(join),
+                    Some(gateway) => gateway.admit(join).await,
                     None => Err("this node takes no requests, so there is nothing to join".into()),
                 };
                 let answer = match taken {

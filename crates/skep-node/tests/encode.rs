@@ -18,7 +18,9 @@ fn config(model: &Path, blocks: Option<(u32, u32)>, gateway: bool, join: Option<
         blocks: blocks.map(|(start, end)| BlockRange::new(start, end).unwrap()),
         gateway: gateway.then(GatewayLimits::default),
         stage: StageLimits::default(),
+        admitted: None,
         join,
+        invite: None,
     }
 }
 

@@ -20,7 +20,9 @@ async fn start(blocks: Option<BlockRange>, join: Option<Peer>) -> Node {
         blocks,
         gateway: blocks.is_none().then(GatewayLimits::default),
         stage: StageLimits::default(),
+        admitted: None,
         join,
+        invite: None,
     };
     Node::start(config).await.unwrap()
 }

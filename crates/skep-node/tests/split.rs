@@ -18,7 +18,9 @@ fn config(model: &Path, blocks: Option<BlockRange>, chunk: Option<u32>, join: Op
         blocks,
         gateway: chunk.map(|prefill_chunk| GatewayLimits { prefill_chunk, ..GatewayLimits::default() }),
         stage: StageLimits::default(),
+        admitted: None,
         join,
+        invite: None,
     }
 }
 

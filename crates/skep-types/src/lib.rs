@@ -7,8 +7,10 @@
 //! People read ids as 64 lowercase hexadecimal digits; [`NodeId::short`] is for tables only.
 
 mod id;
+mod invite;
 mod range;
 pub mod wire;
 
 pub use id::{IdError, ModelId, NodeId};
+pub use invite::{INVITE_VERSION, Invite, InviteError, InviteTerms, MAX_INVITE_BYTES, MAX_INVITE_USES};
 pub use range::{BlockRange, RangeError};

@@ -30,7 +30,7 @@
 //! sees all others. So each of its frames carries all of the session's positions: `pos` is 0 and `rows` the `max_positions` of the
 //! [`Control::Open`].
 
-use crate::{BlockRange, ModelId, NodeId};
+use crate::{BlockRange, Invite, ModelId, NodeId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::{fmt, net::SocketAddr};
 
@@ -89,6 +89,8 @@ pub struct Join {
     pub blocks: BlockRange,
     /// Operating-system process id, told only to a gateway on the same machine.
     pub pid: Option<u32>,
+    /// What lets it in; a gateway that knows its key, or that listens on its own machine only, asks for none.
+    pub invite: Option<Invite>,
 }
 
 /// The gateway's answer to a [`Join`].

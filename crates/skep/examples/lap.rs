@@ -59,7 +59,9 @@ async fn start(model: &Path, blocks: Option<BlockRange>, join: Option<Peer>) -> 
         blocks,
         gateway: blocks.is_none().then(GatewayLimits::default),
         stage: StageLimits::default(),
+        admitted: None,
         join,
+        invite: None,
     };
     Ok(Node::start(config).await?)
 }

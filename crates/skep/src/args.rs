@@ -2,7 +2,8 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use skep_kernels::Isa;
-use skep_types::BlockRange;
+use skep_node::MAX_INVITE_HOURS;
+use skep_types::{BlockRange, MAX_INVITE_USES};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -21,8 +22,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a whole network on this machine, each node a process of its own, and a page to use it
     Demo(DemoArgs),
-    /// Start a node: alone it is a complete network, with --join it serves blocks to another
+    /// Start a node: alone it is a complete network, with an invite's link it serves blocks to another
     Up(UpArgs),
+    /// Print a link with which other machines join the network that runs on this one
+    Invite(InviteArgs),
     /// Ask a running network; without a prompt, chat until the end of input
     Chat(ChatArgs),
     /// Show which node holds which blocks, and how the last answer came about
@@ -112,20 +115,24 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct UpArgs {
+    /// Link of an invite to the network to join, as `skep invite` prints it on the machine of its owner
+    #[arg(value_name = "LINK")]
+    pub(crate) link: Option<String>,
     /// Model file (GGUF); the bundled model if absent
     #[arg(long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
     /// Blocks to serve, as 0..4; all of them if absent
     #[arg(long, value_name = "A..B")]
     pub(crate) blocks: Option<BlockRange>,
-    /// Gateway to serve, as KEY@IP:PORT; the gateway prints it when it starts
-    #[arg(long, value_name = "PEER")]
+    /// Gateway to serve without a link, as KEY@IP:PORT: one on this machine, or one that knows this node
+    #[arg(long, value_name = "PEER", conflicts_with = "link")]
     pub(crate) join: Option<String>,
-    /// UDP address for other nodes; this machine only by default
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
+    /// UDP address for other nodes, 0.0.0.0:PORT for all of this machine's [default: this machine only, but with the LINK of
+    /// another machine all]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Port of the page and the API; 0 takes a free one
-    #[arg(long, value_name = "P", default_value_t = DEFAULT_PORT, conflicts_with = "join")]
+    #[arg(long, value_name = "P", default_value_t = DEFAULT_PORT, conflicts_with_all = ["join", "link"])]
     pub(crate) port: u16,
     /// Threads that compute; all processors if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -142,6 +149,18 @@ pub(crate) struct UpArgs {
     /// End when standard input ends: how the demo's nodes notice that it is gone
     #[arg(long, hide = true)]
     pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InviteArgs {
+    /// Hours until the invite ends
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_INVITE_HOURS)))]
+    pub(crate) hours: u32,
+    /// Machines that may join with it
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_INVITE_USES)))]
+    pub(crate) uses: u16,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -40,7 +40,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
         blocks: None,
         gateway: Some(GatewayLimits::default()),
         stage: StageLimits::default(),
+        admitted: None,
         join: None,
+        invite: None,
     })
     .await?;
     let Some(gateway) = node.gateway().cloned() else { return Err(skep_node::NodeError::Idle.into()) };

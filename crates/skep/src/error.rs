@@ -18,6 +18,9 @@ pub(crate) enum Error {
     /// A key or a peer's address cannot be used.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// The text given to join with is not an invite.
+    #[error("{reason}")]
+    Link { reason: String },
     /// The port of the API is taken.
     #[error("port {port} on this machine is in use")]
     PortInUse { port: u16 },
@@ -57,8 +60,12 @@ impl Error {
             Self::PortInUse { .. } => "choose another with --port, or let --port 0 find a free one".into(),
             Self::Model { source, .. } | Self::Node(NodeError::Model(source)) => model_hint(source).into(),
             Self::Node(NodeError::Refused { .. }) => {
-                "start this node with the model file that the gateway serves; compare `skep model inspect FILE`".into()
+                "a new link comes from `skep invite` on the gateway's machine; if models differ, start this node with the gateway's model file".into()
             }
+            Self::Node(NodeError::Admitted { .. }) => {
+                "restore the file, or remove it: then every machine needs a new invite".into()
+            }
+            Self::Link { .. } => "copy the whole link that `skep invite` printed, from `skep:` to its end".into(),
             Self::Node(NodeError::Memory { .. }) => {
                 "allow more with --memory, or serve fewer blocks with --blocks".into()
             }
@@ -83,13 +90,14 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Model { .. }
+            | Self::Link { .. }
             | Self::Blocks { .. }
             | Self::Plan(_)
             | Self::Node(NodeError::Model(_) | NodeError::Memory { .. }) => 3,
             Self::PortInUse { .. }
             | Self::System { .. }
             | Self::NoInstructions { .. }
-            | Self::Node(NodeError::System { .. }) => 4,
+            | Self::Node(NodeError::System { .. } | NodeError::Admitted { .. }) => 4,
             _ => 5,
         }
     }

@@ -11,6 +11,7 @@ mod demo;
 mod error;
 mod home;
 mod inspect;
+mod invite;
 mod output;
 mod status;
 mod up;
@@ -36,6 +37,7 @@ fn run(args: Args) -> Result<(), Error> {
     match args.command {
         Command::Demo(args) => runtime()?.block_on(demo::run(args)),
         Command::Up(args) => runtime()?.block_on(up::run(args)),
+        Command::Invite(args) => invite::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Models(args) => status::models(&args),

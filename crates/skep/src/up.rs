@@ -3,6 +3,7 @@
 use crate::args::UpArgs;
 use crate::error::Error;
 use crate::home;
+use crate::invite;
 use crate::output;
 use indicatif::{ProgressBar, ProgressStyle};
 use skep_api::ApiConfig;
@@ -20,7 +21,9 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     if args.end_with_stdin {
         end_with_stdin()?;
     }
-    let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?;
+    let invite = args.link.as_deref().map(invite::read).transpose()?;
+    let invited_to = invite.as_ref().map(|invite| invite.terms.gateway());
+    let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?.or(invited_to);
     // The port is taken before anything slow, so that a person who must choose another one learns it at once.
     let listener = if join.is_none() { Some(listen(args.port).await?) } else { None };
     let spinner = spinner("reading the model", args.json);
@@ -33,12 +36,15 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     };
     let config = NodeConfig {
         secret,
-        bind: args.listen,
+        bind: args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref())),
         model,
         blocks: Some(blocks),
         gateway: join.is_none().then(GatewayLimits::default),
         stage: stage_limits(args.threads, args.memory),
+        // An ephemeral key makes a new network each time, which nobody joined yet.
+        admitted: (!args.ephemeral).then(|| home::folder().join("admitted")),
         join,
+        invite,
     };
     let node = Node::start(config).await?;
     spinner.finish_and_clear();
@@ -84,7 +90,11 @@ fn announce(args: &UpArgs, node: &Node, blocks: BlockRange, api: Option<&str>) -
     ))?;
     if let Some(api) = api {
         output::line(format!("page and API: {api}"))?;
-        output::line(format!("another node joins with: skep up --join {peer} --blocks A..B"))?;
+        if node.peer().addrs.iter().all(|addr| addr.ip().is_loopback()) {
+            output::line(format!("another node of this machine joins with: skep up --join {peer} --blocks A..B"))?;
+        } else {
+            output::line(format!("another machine joins with the link that this prints: skep invite --api {api}"))?;
+        }
     }
     output::line("Ctrl-C ends it")
 }

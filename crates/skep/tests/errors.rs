@@ -119,6 +119,25 @@ fn a_gateway_that_is_not_there() {
     refusal(&skep(home.path(), &["up", "--blocks", "0..4", "--join", "nonsense"]), 5);
 }
 
+#[test]
+fn a_link_that_is_no_invite() {
+    let home = tempfile::tempdir().unwrap();
+    let told = |link: &str| refusal(&skep(home.path(), &["up", link]), 3);
+    assert_eq!(told("https://example.org"), "an invite begins with `skep:`");
+    assert_eq!(told("skep:a1"), "the invite is cut off, or has a character that no invite has");
+    assert_eq!(told("skep:aiaa"), "the invite is of version 2, and this program reads version 1");
+    assert_eq!(told("skep:aeaq"), "the invite is cut off or changed");
+    let terms = skep_types::InviteTerms {
+        network: skep_types::NodeId([0x58; 32]),
+        addrs: vec!["127.0.0.1:1".parse().unwrap()],
+        expires: u64::MAX,
+        nonce: [0; 16],
+        uses: 1,
+    };
+    let forged = skep_types::Invite { terms, signature: [0; 64] };
+    assert_eq!(told(&forged.to_string()), "the invite is not as its network signed it");
+}
+
 /// A folder on a file system of 64 KiB, unmounted when dropped.
 struct TinyDisk(tempfile::TempDir);
 
@@ -157,10 +176,11 @@ fn a_full_disk() {
 #[test]
 fn help_says_what_the_page_of_it_says() {
     let home = tempfile::tempdir().unwrap();
-    let pages: [(&str, &[&str]); 4] = [
+    let pages: [(&str, &[&str]); 5] = [
         ("skep", &["--help"]),
         ("demo", &["demo", "--help"]),
         ("up", &["up", "--help"]),
+        ("invite", &["invite", "--help"]),
         ("chat", &["chat", "--help"]),
     ];
     for (name, arguments) in pages {

@@ -47,6 +47,33 @@ fn the_network_is_shown_and_a_node_unplugged() {
 }
 
 #[test]
+fn an_invite_is_made_for_the_hours_and_machines_that_are_asked_for() {
+    let server = server();
+    let ask = |body: &str| server.post("/skep/v1/invite", body);
+    for (body, hours, uses) in [("{}", 24, 8), (r#"{"hours":1,"uses":256}"#, 1, 256), (r#"{"hours":720}"#, 720, 8)] {
+        let made = ask(body).json();
+        let invite: skep_types::Invite = made["link"].as_str().unwrap().parse().unwrap();
+        assert_eq!((u64::from(invite.terms.uses), invite.terms.expires), (uses, hours * 3600), "{body}");
+        assert_eq!(made, json!({"link": invite.to_string(), "hours": hours, "uses": uses, "expires": hours * 3600}));
+    }
+    for (body, param) in [
+        (r#"{"hours":0}"#, "hours"),
+        (r#"{"hours":721}"#, "hours"),
+        (r#"{"uses":0}"#, "uses"),
+        (r#"{"uses":257}"#, "uses"),
+        (r#"{"uses":"8"}"#, "uses"),
+        (r#"{"days":1}"#, "days"),
+    ] {
+        let answer = ask(body);
+        assert_eq!((answer.status, answer.error().0), (400, json!(param)), "{body}");
+    }
+    let nowhere = ask(r#"{"uses":13}"#);
+    assert_eq!((nowhere.status, nowhere.error().1), (409, json!("no_invite")));
+    assert!(nowhere.error().2.contains("\nhint: start it with `skep up --listen "));
+    assert_eq!(server.get("/skep/v1/invite").status, 405);
+}
+
+#[test]
 fn other_paths_and_methods_are_refused_in_json() {
     let server = server();
     for path in [

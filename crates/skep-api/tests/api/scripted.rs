@@ -2,7 +2,7 @@
 
 use skep_api::Backend;
 use skep_node::*;
-use skep_types::{BlockRange, ModelId, NodeId};
+use skep_types::{BlockRange, Invite, InviteTerms, ModelId, NodeId};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -167,6 +167,16 @@ impl Backend for Scripted {
             active: self.active.load(Ordering::SeqCst),
             can_unplug: true,
         }
+    }
+
+    fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {
+        if uses == 13 {
+            return Err(InviteRefused::ThisMachineOnly);
+        }
+        let addrs = vec!["192.0.2.7:7537".parse().unwrap()];
+        let expires = u64::from(hours) * 3600;
+        let terms = InviteTerms { network: node(7), addrs, expires, nonce: [9; 16], uses };
+        Ok(Invite { terms, signature: [5; 64] })
     }
 
     async fn unplug(&self, asked: NodeId) -> Result<(), UnplugError> {

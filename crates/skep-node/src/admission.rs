@@ -1,0 +1,201 @@
+//! Who may join this gateway's network.
+//!
+//! A gateway that listens beyond its own machine takes in a node whose key it took in before, or one that presents an
+//! [`Invite`] of this gateway that is neither over nor used up. A gateway that only its own machine can reach takes in everybody.
+//!
+//! # What is remembered
+//! The keys taken in, and how many machines each invite let in. It is on the disk before a node hears that it is welcome, so a
+//! restart forgets nobody and lets no invite be used once more. The file is replaced whole: 1 byte version (1), the gateway's
+//! key (32 bytes), and the [`Roster`] in `borsh`. A file of another key is a former network's and counts for nothing; one that
+//! cannot be read stops the start, for an invite's uses would be forgotten with it.
+//!
+//! # What a stranger can cost
+//! A join without a known key is looked at in this order: network, end and uses of its invite, which take no memory, then one check of a
+//! signature. Only what this gateway's own key signed is ever remembered, at most [`MAX_ADMITTED`] keys and [`MAX_USED`] invites.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use skep_types::{Invite, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+
+/// Keys that are remembered: four times the nodes that a gateway knows at once.
+const MAX_ADMITTED: usize = 4096;
+/// Invites whose uses are remembered; those that are over make room for new ones.
+const MAX_USED: usize = 1024;
+/// More than the largest file of these limits.
+const MAX_FILE_BYTES: u64 = 256 << 10;
+const VERSION: u8 = 1;
+
+/// Why a node may not join. The sentences are for the person who started it.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    #[error("this network takes an invite: ask its owner for the link that `skep invite` prints")]
+    NoInvite,
+    #[error("the invite is for the network {}, and this is {}", invite.short(), own.short())]
+    OtherNetwork { invite: NodeId, own: NodeId },
+    #[error("the invite ended {} ago by this gateway's clock", span(*seconds))]
+    Expired { seconds: u64 },
+    #[error("the invite was for {machines} machines, and as many have used it")]
+    UsedUp { machines: u16 },
+    #[error("the invite is not as this gateway signed it")]
+    Forged,
+    #[error("this gateway remembers {limit} {what}, the most it can")]
+    Full { limit: usize, what: &'static str },
+    #[error("this gateway cannot remember who joins: {0}")]
+    Disk(String),
+}
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+struct Roster {
+    admitted: BTreeSet<NodeId>,
+    used: BTreeMap<[u8; 16], Used>,
+}
+
+/// One invite, by its nonce.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+struct Used {
+    expires: u64,
+    machines: u16,
+}
+
+/// The door of one gateway.
+pub(crate) struct Admission {
+    own: NodeId,
+    /// `None` where everybody may join.
+    roster: Option<Mutex<Roster>>,
+    file: Option<PathBuf>,
+}
+
+impl Admission {
+    /// Takes in everybody.
+    pub(crate) fn open(own: NodeId) -> Self {
+        Self { own, roster: None, file: None }
+    }
+
+    /// Takes in the invited; remembers them in `file`, or until the end of the process.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be used.
+    pub(crate) fn by_invite(own: NodeId, file: Option<PathBuf>) -> io::Result<Self> {
+        let roster = file.as_deref().map_or_else(|| Ok(Roster::default()), |path| load(path, own))?;
+        Ok(Self { own, roster: Some(Mutex::new(roster)), file })
+    }
+
+    /// Whether everybody may join.
+    pub(crate) fn is_open(&self) -> bool {
+        self.roster.is_none()
+    }
+
+    /// Lets a node in whose key is proven. May wait for the disk.
+    ///
+    /// # Errors
+    /// The reason why it may not join.
+    pub(crate) fn admit(&self, now: u64, node: NodeId, invite: Option<&Invite>) -> Result<(), Refusal> {
+        let Some(roster) = &self.roster else { return Ok(()) };
+        let mut roster = roster.lock().unwrap_or_else(PoisonError::into_inner);
+        if roster.admitted.contains(&node) {
+            return Ok(());
+        }
+        let invite = invite.ok_or(Refusal::NoInvite)?;
+        roster.check(self.own, now, invite)?;
+        let mut next = roster.clone();
+        next.note(now, node, invite)?;
+        if let Some(file) = &self.file {
+            save(file, self.own, &next).map_err(|fault| Refusal::Disk(fault.to_string()))?;
+        }
+        *roster = next;
+        Ok(())
+    }
+}
+
+impl Roster {
+    fn check(&self, own: NodeId, now: u64, invite: &Invite) -> Result<(), Refusal> {
+        let terms = &invite.terms;
+        if terms.network != own {
+            return Err(Refusal::OtherNetwork { invite: terms.network, own });
+        }
+        if terms.expires <= now {
+            return Err(Refusal::Expired { seconds: now - terms.expires });
+        }
+        if self.used.get(&terms.nonce).is_some_and(|used| used.machines >= terms.uses) {
+            return Err(Refusal::UsedUp { machines: terms.uses });
+        }
+        if skep_net::is_signed(invite) { Ok(()) } else { Err(Refusal::Forged) }
+    }
+
+    fn note(&mut self, now: u64, node: NodeId, invite: &Invite) -> Result<(), Refusal> {
+        let terms = &invite.terms;
+        if self.admitted.len() >= MAX_ADMITTED {
+            return Err(Refusal::Full { limit: MAX_ADMITTED, what: "keys" });
+        }
+        if !self.used.contains_key(&terms.nonce) && self.used.len() >= MAX_USED {
+            self.used.retain(|_, used| used.expires > now);
+            if self.used.len() >= MAX_USED {
+                return Err(Refusal::Full { limit: MAX_USED, what: "invites" });
+            }
+        }
+        self.used.entry(terms.nonce).or_insert(Used { expires: terms.expires, machines: 0 }).machines += 1;
+        self.admitted.insert(node);
+        Ok(())
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A length of time for people.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", seconds / 60),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn load(path: &Path, own: NodeId) -> io::Result<Roster> {
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?,
+        Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(Roster::default()),
+        Err(fault) => return Err(fault),
+    };
+    let refused = || io::Error::new(ErrorKind::InvalidData, "it does not hold the keys that joined");
+    let rest = bytes.strip_prefix(&[VERSION]).filter(|_| bytes.len() as u64 <= MAX_FILE_BYTES).ok_or_else(refused)?;
+    let (network, body) = rest.split_first_chunk::<32>().ok_or_else(refused)?;
+    let roster: Roster = borsh::from_slice(body).map_err(|_| refused())?;
+    Ok(if *network == own.0 { roster } else { Roster::default() })
+}
+
+/// Replaces the file whole: whenever the machine stops, the old one or the new one is there.
+fn save(path: &Path, own: NodeId, roster: &Roster) -> io::Result<()> {
+    let mut bytes = vec![VERSION];
+    bytes.extend(own.0);
+    roster.serialize(&mut bytes)?;
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}.new", std::process::id()));
+    let written = File::create(&draft).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()
+    });
+    if let Err(fault) = written.and_then(|()| fs::rename(&draft, path)) {
+        let _ = fs::remove_file(&draft);
+        return Err(fault);
+    }
+    // A new name is safe once its folder is; some systems cannot open one, and then the rename has to do.
+    match path.parent().map(File::open) {
+        Some(Ok(folder)) => folder.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

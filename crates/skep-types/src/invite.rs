@@ -1,0 +1,177 @@
+//! Invites: a network's owner lets machines in.
+//!
+//! # Terms and signature
+//! An [`Invite`] is its [`InviteTerms`] and the ed25519 signature, by the key of the network's gateway, of `b"skep invite 1\0"`
+//! followed by the terms in `borsh`. The gateway is the only one that must believe it: it checks its own signature, so it keeps
+//! nothing about an invite before somebody presents it, and counts the machines that an invite let in by its nonce.
+//!
+//! Whoever holds an invite may use it, so it is shown to nobody but those whom the owner invites. It holds no other secret: a key,
+//! addresses, numbers, and a signature.
+//!
+//! # Link
+//! A link is `skep:` and the unpadded base32 (RFC 4648: letters and the digits 2 to 7, so that no digit looks like a letter) of one
+//! byte, [`INVITE_VERSION`], and the invite in `borsh`, at most [`MAX_INVITE_BYTES`] together. It is written in lowercase and read
+//! in any case. Every invite has one link in lowercase: padding, spare bits that are set, and bytes at the end are refused.
+//!
+//! | bytes | field | |
+//! |---|---|---|
+//! | 1 | version | 1 |
+//! | 32 | network | the gateway's key |
+//! | 4 + | addrs | `u32` count, from 1 to [`MAX_ADDRS`]; each 0, IPv4 (4) and port (`u16`), or 1, IPv6 (16) and port |
+//! | 8 | expires | `u64`: seconds since 1970 |
+//! | 16 | nonce | random |
+//! | 2 | uses | `u16`: machines, from 1 to [`MAX_INVITE_USES`] |
+//! | 64 | signature | |
+//!
+//! All integers are little-endian.
+
+use crate::NodeId;
+use crate::wire::{MAX_ADDRS, Peer};
+use borsh::{BorshDeserialize, BorshSerialize};
+use data_encoding::BASE32_NOPAD;
+use std::{fmt, net::SocketAddr, str::FromStr};
+use thiserror::Error;
+
+/// The version of a link.
+pub const INVITE_VERSION: u8 = 1;
+/// The most bytes of a link before base32; [`MAX_ADDRS`] addresses of IPv6 take 431.
+pub const MAX_INVITE_BYTES: usize = 512;
+/// The most machines that one invite may let in.
+pub const MAX_INVITE_USES: u16 = 256;
+
+const SCHEME: &str = "skep:";
+/// Makes the signature one of an invite and of nothing else that the same key signs.
+const CONTEXT: &[u8] = b"skep invite 1\0";
+
+/// What an invite says.
+#[derive(Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct InviteTerms {
+    /// The key of the gateway, which signs.
+    pub network: NodeId,
+    /// Where the gateway may be reached, from 1 to [`MAX_ADDRS`] addresses.
+    pub addrs: Vec<SocketAddr>,
+    /// When it ends by the gateway's clock, in seconds since 1970.
+    pub expires: u64,
+    /// Random; tells this invite from the gateway's others.
+    pub nonce: [u8; 16],
+    /// Machines that it may let in, from 1 to [`MAX_INVITE_USES`].
+    pub uses: u16,
+}
+
+/// A signed permission to join a network.
+#[derive(Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Invite {
+    /// What was signed.
+    pub terms: InviteTerms,
+    /// By the key `terms.network`; nothing in this crate checks it.
+    pub signature: [u8; 64],
+}
+
+/// Why a text is not an invite.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InviteError {
+    /// It does not begin as a link does.
+    #[error("an invite begins with `{SCHEME}`")]
+    Scheme,
+    /// It is longer than any link.
+    #[error("an invite is at most {MAX_INVITE_BYTES} bytes long")]
+    TooLong,
+    /// It is not base32.
+    #[error("the invite is cut off, or has a character that no invite has")]
+    Text,
+    /// It is of another version of Skep.
+    #[error("the invite is of version {0}, and this program reads version {INVITE_VERSION}")]
+    Version(u8),
+    /// Its bytes are not an invite.
+    #[error("the invite is cut off or changed")]
+    Malformed,
+    /// It lists no address, or too many.
+    #[error("the invite lists {0} addresses, not 1 to {MAX_ADDRS}")]
+    Addresses(usize),
+    /// It lets nobody in, or too many.
+    #[error("the invite is for {0} machines, not 1 to {MAX_INVITE_USES}")]
+    Uses(u16),
+}
+
+impl InviteTerms {
+    /// The bytes that the gateway signs.
+    pub fn to_sign(&self) -> Vec<u8> {
+        let mut bytes = CONTEXT.to_vec();
+        append(&mut bytes, self);
+        bytes
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> Peer {
+        Peer { node: self.network, addrs: self.addrs.clone() }
+    }
+}
+
+impl Invite {
+    /// Checks the bounds that the encoding itself does not have.
+    ///
+    /// # Errors
+    /// [`InviteError::Addresses`] and [`InviteError::Uses`].
+    pub fn check(&self) -> Result<(), InviteError> {
+        let InviteTerms { addrs, uses, .. } = &self.terms;
+        if !(1..=MAX_ADDRS).contains(&addrs.len()) {
+            return Err(InviteError::Addresses(addrs.len()));
+        }
+        if !(1..=MAX_INVITE_USES).contains(uses) {
+            return Err(InviteError::Uses(*uses));
+        }
+        Ok(())
+    }
+}
+
+/// The link.
+impl fmt::Display for Invite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = vec![INVITE_VERSION];
+        append(&mut bytes, self);
+        write!(f, "{SCHEME}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
+    }
+}
+
+impl FromStr for Invite {
+    type Err = InviteError;
+
+    fn from_str(text: &str) -> Result<Self, InviteError> {
+        let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+        let digits = &text[scheme.ok_or(InviteError::Scheme)?.len()..];
+        // Five bytes take eight digits.
+        if digits.len() > MAX_INVITE_BYTES.div_ceil(5) * 8 {
+            return Err(InviteError::TooLong);
+        }
+        let bytes = BASE32_NOPAD.decode(digits.to_ascii_uppercase().as_bytes()).map_err(|_| InviteError::Text)?;
+        let (version, body) = bytes.split_first().ok_or(InviteError::Malformed)?;
+        if *version != INVITE_VERSION {
+            return Err(InviteError::Version(*version));
+        }
+        let invite: Self = borsh::from_slice(body).map_err(|_| InviteError::Malformed)?;
+        invite.check()?;
+        Ok(invite)
+    }
+}
+
+/// Nonce and signature let a machine in, so no log may show them.
+impl fmt::Debug for InviteTerms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("InviteTerms");
+        shown.field("network", &self.network).field("addrs", &self.addrs);
+        shown.field("expires", &self.expires).field("uses", &self.uses).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Invite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invite").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+/// Appends the `borsh` of a value. A `Vec` takes everything, and the lists of an invite are far below the 2^32 items at which
+/// `borsh` itself gives up.
+fn append(bytes: &mut Vec<u8>, value: &impl BorshSerialize) {
+    let written = value.serialize(bytes);
+    debug_assert!(written.is_ok(), "a list of more than 2^32 addresses");
+}
