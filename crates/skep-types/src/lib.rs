@@ -3,12 +3,15 @@
 //! - One key: a [`NodeId`] is an ed25519 public key, at once network address, account and signature.
 //! - One hash: a [`ModelId`] is the BLAKE3 root of a model's file.
 //! - What is stored or signed is encoded with `borsh`, which has exactly one encoding of each value.
+//! - What a machine says of itself is a [signed], expiring statement, such as an [`offer`].
 //!
 //! People read ids as 64 lowercase hexadecimal digits; [`NodeId::short`] is for tables only.
 
 mod id;
 mod invite;
+pub mod offer;
 mod range;
+pub mod signed;
 pub mod wire;
 
 pub use id::{IdError, ModelId, NodeId};
