@@ -204,7 +204,9 @@ struct Loaded {
 
 impl Loaded {
     fn read(config: &NodeConfig) -> Result<Self, NodeError> {
-        let file = Gguf::open(&config.model)?;
+        // Before the file is read anew: what this brings into memory comes in small pages.
+        let id = skep_model::model_id(&config.model)?;
+        let file = if config.stage.large_pages { Gguf::open_again(&config.model)? } else { Gguf::open(&config.model)? };
         let shape = ModelConfig::from_gguf(&file)?;
         let load = |blocks| Span::load_with(&file, blocks, SpanOptions::new(config.stage.threads)?);
         let span = config.blocks.map(load).transpose()?;
@@ -214,7 +216,7 @@ impl Loaded {
         }
         let purpose = Purpose::of(&shape);
         let front = ModelFront {
-            id: skep_model::model_id(&config.model)?,
+            id,
             bytes: file.file_bytes(),
             config: shape,
             tokenizer: if purpose.d_patch() == 0 { Some(Tokenizer::from_gguf(&file)?) } else { None },

@@ -38,11 +38,13 @@ pub struct StageLimits {
     pub sessions: usize,
     /// Bytes for everything but the weights, which are mapped: sessions, the work on them, and stored pages in what these leave.
     pub memory_bytes: u64,
+    /// Whether the model file is read from the disk again at the start, so that Linux can hold it in large pages.
+    pub large_pages: bool,
 }
 
 impl Default for StageLimits {
     fn default() -> Self {
-        Self { threads: 1, sessions: 64, memory_bytes: 2 << 30 }
+        Self { threads: 1, sessions: 64, memory_bytes: 2 << 30, large_pages: false }
     }
 }
 

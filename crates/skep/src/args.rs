@@ -140,6 +140,9 @@ pub(crate) struct UpArgs {
     /// Most memory for sessions, as 4GiB; the weights stay in the mapped file and do not count [default: 2GiB]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<u64>,
+    /// Read the model from the disk again at the start, so that Linux can hold it in large pages: answers come faster
+    #[arg(long)]
+    pub(crate) large_pages: bool,
     /// Print one line of JSON when the node is ready
     #[arg(long)]
     pub(crate) json: bool,

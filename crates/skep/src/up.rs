@@ -40,7 +40,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         model,
         blocks: Some(blocks),
         gateway: join.is_none().then(GatewayLimits::default),
-        stage: stage_limits(args.threads, args.memory),
+        stage: StageLimits { large_pages: args.large_pages, ..stage_limits(args.threads, args.memory) },
         // An ephemeral key makes a new network each time, which nobody joined yet.
         admitted: (!args.ephemeral).then(|| home::folder().join("admitted")),
         join,
