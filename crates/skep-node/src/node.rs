@@ -106,6 +106,8 @@ pub struct Node {
 struct Roles {
     stages: Option<StageHost>,
     gateway: Option<Gateway>,
+    /// The gateway that may open sessions here over the network.
+    serves: Option<NodeId>,
 }
 
 impl Node {
@@ -133,7 +135,8 @@ impl Node {
             None => None,
         };
         let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits, admission));
-        let roles = Roles { stages: stages.clone(), gateway: gateway.clone() };
+        let serves = config.join.as_ref().map(|gateway| gateway.node);
+        let roles = Roles { stages: stages.clone(), gateway: gateway.clone(), serves };
         let tasks =
             vec![tokio::spawn(take_events(events, own, roles.clone())), tokio::spawn(take_arrivals(arrivals, roles))];
         let peer = net.peer();
@@ -250,9 +253,11 @@ async fn stay_joined(net: Net, gateway: Peer, join: Join) {
 async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arrival>, roles: Roles) {
     while let Some(event) = events.recv().await {
         match event {
-            NetEvent::Control { requests, replies, .. } => {
+            // A node computes for the gateway that it joined, and for nobody else who can reach it.
+            NetEvent::Control { from, requests, replies } if roles.serves == Some(from) => {
                 let _ = own.send(arrived_control(requests, replies)).await;
             }
+            NetEvent::Control { from, .. } => tracing::warn!(%from, "a node that was not joined asks for work"),
             NetEvent::Data { from, hello, frames } => {
                 let _ = own.send(arrived_data(from, hello, frames)).await;
             }

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use skep_net::{Net, NetConfig};
+use skep_net::{Net, NetConfig, NetEvent};
 use skep_node::{GatewayLimits, InviteRefused, Node, NodeConfig, NodeError, StageLimits};
-use skep_types::wire::{Join, JoinReply, Peer};
+use skep_types::wire::{Control, ControlReply, Join, JoinReply, Output, Peer, SessionId};
 use skep_types::{BlockRange, Invite};
 use std::path::{Path, PathBuf};
 
@@ -109,6 +109,48 @@ async fn a_gateway_of_its_own_machine_takes_in_every_node_and_invites_nobody() {
     assert_eq!(node.gateway().unwrap().invite(1, 1).unwrap_err(), InviteRefused::ThisMachineOnly);
     joiner(skep_net::random_bytes(), node.peer(), None).await.unwrap().close().await;
     node.close().await;
+}
+
+/// What a node answers to `asker`, who wants a session on its blocks.
+async fn answer(asker: &Net, node: &Node) -> Option<ControlReply> {
+    let (mut ask, mut answers) = asker.open_control(node.peer()).await.ok()?;
+    let open = Control::Open {
+        session: SessionId([3; 16]),
+        epoch: 1,
+        model: node.model(),
+        blocks: blocks(0, 2),
+        next: asker.peer(),
+        output: Output::Candidates(8),
+        max_positions: 8,
+    };
+    ask.send(open).await.ok()?;
+    answers.recv().await.ok().flatten()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_computes_for_the_gateway_that_it_joined_and_for_no_stranger() {
+    let node = gateway(None).await;
+    let invite = node.gateway().unwrap().invite(1, 1).unwrap();
+    let worker = joiner(skep_net::random_bytes(), node.peer(), Some(invite)).await.unwrap();
+    let (stranger, _events) = Net::bind(NetConfig::new([9; 32], "0.0.0.0:0".parse().unwrap())).await.unwrap();
+    assert_eq!(answer(&stranger, &worker).await, None);
+    assert_eq!(answer(&stranger, &node).await, None);
+    worker.close().await;
+    node.close().await;
+
+    // The same question from the one that was joined is answered.
+    let (own, mut joins) = Net::bind(NetConfig::new([8; 32], "127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let welcome = tokio::spawn(async move {
+        while let Some(event) = joins.recv().await {
+            if let NetEvent::Join { reply, .. } = event {
+                reply.send(JoinReply::Welcome).await.unwrap();
+            }
+        }
+    });
+    let worker = joiner(skep_net::random_bytes(), &own.peer(), None).await.unwrap();
+    assert!(matches!(answer(&own, &worker).await, Some(ControlReply::Opened { epoch: 1, .. })));
+    worker.close().await;
+    welcome.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
