@@ -8,11 +8,11 @@ use crate::tree::{File, Tree};
 /// The crates that may hold `unsafe`: vector instructions, and mapped files.
 const UNSAFE_CRATES: [&str; 2] = ["skep-kernels", "skep-map"];
 /// Crates whose answers depend on their arguments only.
-pub const PURE: [&str; 4] = ["skep-types", "skep-kernels", "skep-plan", "skep-session"];
+pub const PURE: [&str; 5] = ["skep-types", "skep-kernels", "skep-plan", "skep-directory", "skep-session"];
 /// Crates that are pure but for files.
 pub const TOUCHES_FILES: [&str; 4] = ["skep-map", "skep-model", "skep-store", "skep-train"];
 /// Crates that may print: the binary, and what never ships.
-const PRINTS: [&str; 3] = ["skep", "skep-testkit", "xtask"];
+const PRINTS: [&str; 4] = ["skep", "skep-sim", "skep-testkit", "xtask"];
 
 /// A clock, a socket, a process, the environment, a random source, a runtime.
 const WORLD: [&str; 16] = [

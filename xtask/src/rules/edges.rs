@@ -20,6 +20,7 @@ const HOUSE: &[Place] = &[
     Place { name: "skep-map", floor: 1, imports: &[] },
     Place { name: "skep-model", floor: 2, imports: &["skep-types", "skep-kernels", "skep-map"] },
     Place { name: "skep-plan", floor: 2, imports: &["skep-types"] },
+    Place { name: "skep-directory", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-net", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-store", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-session", floor: 4, imports: &["skep-types", "skep-model", "skep-plan"] },
@@ -46,6 +47,7 @@ const HOUSE: &[Place] = &[
         ],
     },
     Place { name: "skep-testkit", floor: 0, imports: &[] },
+    Place { name: "skep-sim", floor: 8, imports: &["skep-types", "skep-plan", "skep-directory"] },
     Place { name: "xtask", floor: 8, imports: &[] },
 ];
 

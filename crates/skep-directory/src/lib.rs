@@ -1,0 +1,83 @@
+//! Directories of offers: a role of ordinary nodes, by which who serves what is known without any list of everybody.
+//!
+//! [`Member`] is one node's part in it, a state machine without I/O: it publishes what the node serves, finds what others serve, and
+//! keeps a [`Directory`] when the role falls to it. The shell carries messages over connections that prove the sender's key.
+//!
+//! # Places
+//! The *point* of a node in a model is the first 8 bytes, big-endian, of BLAKE3(`"skep point 1\0"` ‖ model ‖ node), as a fraction of
+//! 2⁶⁴. A [`Shard`] is a model, a depth `d` and a prefix of `d` bits; it is where nodes whose point begins with the prefix publish.
+//! At depth 0 that is everyone.
+//!
+//! A shard is kept by the [`COPIES`] volunteers that rank highest in it (rendezvous hashing): the rank of a volunteer is
+//! `mix(key(shard) + key(volunteer))`, where a key is the first 8 bytes, big-endian, of BLAKE3 over `"skep shard 1\0"` and the shard's
+//! encoding, or over `"skep volunteer 1\0"` and the node; `+` wraps, and `mix` is the finaliser of SplitMix64.
+//!
+//! A shard keeps at most [`SHELF_MAX`] offers: those with the lowest points, so all copies agree on which. From the highest point kept
+//! and the number below it a directory estimates how many servers the model has ([`Shard::servers`]). A node publishes at depth 0 as long
+//! as it is kept there, and, if the model has more than [`SHARD_TARGET`] servers, at depth `⌈log₂(servers / SHARD_TARGET)⌉`. So depth
+//! 0 is a fair sample of a popular model from which anyone learns its size, and the rest is spread evenly. The depth changes only when
+//! the estimate is off by [`DEPTH_SLACK`], so that no one moves to and fro.
+//!
+//! # Volunteers
+//! The node's own point in the network (its key as a volunteer) decides who keeps directories: those below `max(32, size / 700) / size`
+//! of the whole range, where `size` is the number of offers in the network; up to 32 nodes that is everyone. A volunteer steps down
+//! above twice that share: from then on it takes no offers and names others to those who send some; its last record, which holds for 40
+//! s, tells the other volunteers, who take its place before it has lost what it keeps; and it goes on to read lists and to say who
+//! keeps what. A record is refused above four times. `size` is what the directories say they hold, each counted as four times the
+//! median at most, divided by [`COPIES`]; a node takes the median of the last three answers.
+//!
+//! Volunteers know each other: each sends its signed record to all others once in [`RENEW_MS`], and reads one page of another one's
+//! list every [`PAGE_MS`], a newcomer page after page until it has all. Whoever hears of a volunteer for the first time answers with
+//! its own record. Ordinary nodes know a few volunteers and ask those which are highest in a shard. A node that is met may be of any
+//! kind, and who is invited often meets ordinary nodes only: so an ordinary node that is asked who keeps a shard names the volunteers
+//! it knows, and a volunteer that is taken for one of a shard's three, and is not, names those who are. Who has no directory yet asks
+//! two others of the nodes it has met each time. A directory cannot forge: offers and records are signed by whom they speak of. It can
+//! omit; so everything is asked of two at once, answers are united, and a third is asked where one of the two is silent.
+//!
+//! # Publishing
+//! An offer lives for 60 s and is signed anew and sent every [`PUBLISH_MS`]. It is refused when it is forged, expired,
+//! signed for too long, oversized, replayed (its number is not above the one kept), sent by another than its signer, crowded out, or when
+//! the shard is another one's; [`Refusal`] says which. A target that does not answer twice, or does not name
+//! itself when it says who keeps the shard, is given up for [`FAILED_MS`] and the next in rank takes its place. So that it can, a
+//! volunteer takes offers of a shard in which it is among the four highest; volunteers that step down do not count in this.
+//!
+//! # Limits
+//! One node may send [`BURST`] messages at once and [`PER_SECOND`] per second, others are dropped unanswered; it may keep
+//! [`OFFERS_PER_NODE`] offers. A node follows the pace of [`PEERS_MAX`] others; a directory keeps [`SHELVES_MAX`] shards and
+//! [`ROLL_MAX`] volunteers (the ones with the lowest keys). No message is longer than [`MESSAGE_BYTES_MAX`]. What many keys together
+//! can do remains: whoever makes keys until they suit can crowd a shard's sample or sit in a shard's three directories.
+
+mod directory;
+mod guide;
+mod member;
+mod message;
+mod pace;
+mod roll;
+mod search;
+mod service;
+mod shard;
+mod shelf;
+
+pub use directory::Directory;
+pub use member::{Contact, Effect, Input, Member};
+pub use message::{MESSAGE_BYTES_MAX, Message, OFFERS_MAX, PAGE_RECORDS, Refusal, THERE_MAX};
+pub use pace::{BURST, PEERS_MAX, PER_SECOND};
+pub use roll::{ROLL_MAX, Roll};
+pub use service::Terms;
+pub use shard::{DEPTH_MAX, DEPTH_SLACK, SHARD_TARGET, Shard, directories_of, eligible};
+pub use shelf::SHELF_MAX;
+
+/// Directories of a shard.
+pub const COPIES: usize = 3;
+/// How often an offer is sent: two may be lost before it is gone.
+pub const PUBLISH_MS: u64 = 20_000;
+/// How often a volunteer says to the others that it is still one: two may be lost.
+pub const RENEW_MS: u64 = 60_000;
+/// How often a volunteer reads a page of another one's list.
+pub const PAGE_MS: u64 = 30_000;
+/// How long a directory that did not answer is passed over.
+pub const FAILED_MS: u64 = 60_000;
+/// Shards that a directory keeps; three on average.
+pub const SHELVES_MAX: usize = 64;
+/// Offers that one node may keep at a directory; most nodes serve one model at one or two depths.
+pub const OFFERS_PER_NODE: u8 = 8;

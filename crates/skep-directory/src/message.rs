@@ -1,0 +1,148 @@
+//! What nodes say to directories and directories to nodes. `borsh`, after its length as a little-endian `u32`, at most
+//! [`MESSAGE_BYTES_MAX`].
+
+use crate::Shard;
+use borsh::{BorshDeserialize, BorshSerialize};
+use skep_types::offer::{OFFER_BYTES_MAX, Offer, VOLUNTEER_BYTES_MAX, Volunteer};
+use skep_types::signed::{Signed, StatementError};
+use skep_types::{BlockRange, ModelId, NodeId};
+use thiserror::Error;
+
+/// The most offers of one answer: what a planner needs to choose among, in one round trip.
+pub const OFFERS_MAX: usize = 32;
+/// The most volunteers of one page.
+pub const PAGE_RECORDS: usize = 32;
+/// The most volunteers that a shard is answered with: its three directories and who would be next.
+pub const THERE_MAX: usize = 4;
+/// The longest message.
+pub const MESSAGE_BYTES_MAX: usize = OFFERS_MAX * OFFER_BYTES_MAX + 256;
+const _: () = assert!(PAGE_RECORDS * VOLUNTEER_BYTES_MAX < MESSAGE_BYTES_MAX);
+
+/// Between a node and a directory.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Message {
+    /// Who keeps this shard?
+    Who {
+        /// The shard.
+        shard: Shard,
+    },
+    /// The volunteers that rank highest in a shard, highest first.
+    There {
+        /// The shard.
+        shard: Shard,
+        /// At most [`THERE_MAX`].
+        volunteers: Vec<Signed<Volunteer>>,
+        /// Offers in the network.
+        size: u32,
+    },
+    /// Keep this offer, in the shard of this depth.
+    Publish {
+        /// The depth.
+        depth: u8,
+        /// The offer.
+        offer: Box<Signed<Offer>>,
+    },
+    /// It is kept.
+    Kept {
+        /// Where.
+        shard: Shard,
+        /// How many servers the model has, about.
+        servers: u32,
+        /// Offers in the network.
+        size: u32,
+    },
+    /// It is not kept.
+    Refused {
+        /// Where it would have been.
+        shard: Shard,
+        /// Why.
+        reason: Refusal,
+        /// How many servers the model has, about.
+        servers: u32,
+    },
+    /// Forget the sender's offers of this model.
+    Leave {
+        /// The model.
+        model: ModelId,
+    },
+    /// Who offers these blocks?
+    Find {
+        /// Where to look.
+        shard: Shard,
+        /// The blocks.
+        blocks: BlockRange,
+        /// Draws half of the answer, so that no claim can keep others out.
+        salt: u64,
+    },
+    /// Offers that hold some of the blocks asked for.
+    Found {
+        /// Where they come from.
+        shard: Shard,
+        /// How many servers the model has, about.
+        servers: u32,
+        /// Offers in the network.
+        size: u32,
+        /// At most [`OFFERS_MAX`].
+        offers: Vec<Signed<Offer>>,
+    },
+    /// I keep a directory.
+    Here {
+        /// Signed by the sender.
+        record: Signed<Volunteer>,
+    },
+    /// Which volunteers come after this key?
+    Roll {
+        /// The last key of the page before; zeros at first.
+        after: NodeId,
+    },
+    /// Volunteers in the order of their keys; fewer than [`PAGE_RECORDS`] are the last.
+    Page {
+        /// The volunteers.
+        records: Vec<Signed<Volunteer>>,
+    },
+}
+
+/// Why an offer is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Error, BorshSerialize, BorshDeserialize)]
+pub enum Refusal {
+    /// The signer is not the sender.
+    #[error("the offer is another node's")]
+    NotYours,
+    /// The statement does not hold.
+    #[error("the offer does not hold: {0}")]
+    Invalid(String),
+    /// Its number is not above the one that is kept.
+    #[error("the offer is not newer than the one that is kept")]
+    Replayed,
+    /// The shard keeps as many offers as it can, with lower points.
+    #[error("the shard is full of offers with lower points")]
+    Crowded,
+    /// The node keeps as many offers here as it may.
+    #[error("the node has too many offers here")]
+    TooMany,
+    /// The directory keeps as many shards as it can.
+    #[error("the directory keeps as many shards as it can")]
+    NoRoom,
+}
+
+impl From<StatementError> for Refusal {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::Replayed { .. } => Self::Replayed,
+            error => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
+impl Message {
+    /// Whether its lists keep their limits; a message that does not is dropped.
+    pub fn is_valid(&self) -> bool {
+        match self {
+            Self::Who { shard } | Self::Find { shard, .. } => shard.is_valid(),
+            Self::There { shard, volunteers, .. } => shard.is_valid() && volunteers.len() <= THERE_MAX,
+            Self::Found { shard, offers, .. } => shard.is_valid() && offers.len() <= OFFERS_MAX,
+            Self::Page { records } => records.len() <= PAGE_RECORDS,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The offers of one shard.
+
+use crate::Shard;
+use crate::message::{OFFERS_MAX, Refusal};
+use crate::shard::rank;
+use skep_types::offer::Offer;
+use skep_types::signed::{Keys, Signed};
+use skep_types::{BlockRange, NodeId};
+use std::collections::BTreeMap;
+
+/// Offers that a shard keeps: some 300 kB. Well above what a shard aims at, so that only the sample at depth 0 is ever full.
+pub const SHELF_MAX: usize = 1024;
+
+/// Offers by point and node.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    offers: BTreeMap<(u64, NodeId), Signed<Offer>>,
+}
+
+/// What became of an offer that is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Renewed,
+    Added,
+    /// Added, and this node's offer went.
+    Instead(NodeId),
+}
+
+impl Shelf {
+    pub fn len(&self) -> usize {
+        self.offers.len()
+    }
+
+    pub fn servers(&self, shard: &Shard) -> u32 {
+        shard.servers(self.len(), self.offers.last_key_value().map_or(0, |((point, _), _)| *point))
+    }
+
+    pub fn has(&self, point: u64, node: NodeId) -> bool {
+        self.offers.contains_key(&(point, node))
+    }
+
+    /// Keeps an offer, after all checks: the number first, because replays are cheap to make, then the signature.
+    pub fn insert(
+        &mut self,
+        point: u64,
+        offer: Signed<Offer>,
+        now_s: u64,
+        keys: &impl Keys,
+    ) -> Result<Change, Refusal> {
+        let place = (point, offer.statement.node);
+        let known = self.offers.get(&place);
+        if let Some(known) = known {
+            offer.replaces(known)?;
+        } else if self.offers.len() >= SHELF_MAX && self.offers.last_key_value().is_some_and(|(last, _)| *last < place)
+        {
+            return Err(Refusal::Crowded);
+        }
+        offer.verify(now_s, keys)?;
+        let renewed = self.offers.insert(place, offer).is_some();
+        let gone = if self.offers.len() > SHELF_MAX { self.offers.pop_last() } else { None };
+        Ok(match gone {
+            Some(((_, node), _)) => Change::Instead(node),
+            None if renewed => Change::Renewed,
+            None => Change::Added,
+        })
+    }
+
+    pub fn remove(&mut self, point: u64, node: NodeId) -> bool {
+        self.offers.remove(&(point, node)).is_some()
+    }
+
+    /// Drops what is over, and says whose it was.
+    pub fn drop_expired(&mut self, now_s: u64, mut gone: impl FnMut(NodeId)) {
+        self.offers.retain(|(_, node), offer| {
+            let keep = offer.statement.expires > now_s;
+            if !keep {
+                gone(*node);
+            }
+            keep
+        });
+    }
+
+    /// Offers that hold some of `blocks`, at most [`OFFERS_MAX`]. They are chosen in rounds: in round `r` those that hold a block with
+    /// fewer than `r` holders so far, alternately the one with the fastest claim and the one that the salt draws. So every
+    /// block that anyone holds is in the answer, and whoever claims to be fast can fill no more than half of it.
+    pub fn find(&self, blocks: BlockRange, salt: u64, now_s: u64) -> Vec<Signed<Offer>> {
+        let useful = |offer: &&Signed<Offer>| {
+            let held = offer.statement.blocks;
+            offer.statement.expires > now_s && held.start() < blocks.end() && blocks.start() < held.end()
+        };
+        let by_draw =
+            |((point, _), offer): (&(u64, NodeId), &'_ Signed<Offer>)| (rank(*point, salt), offer.statement.decode_ns);
+        let found: Vec<(&(u64, NodeId), &Signed<Offer>)> =
+            self.offers.iter().filter(|(_, offer)| useful(offer)).collect();
+        let mut fast: Vec<usize> = (0..found.len()).collect();
+        // What was not measured is not fast.
+        fast.sort_by_key(|at| (found[*at].1.statement.decode_ns.wrapping_sub(1), rank(found[*at].0.0, salt)));
+        let mut drawn: Vec<usize> = (0..found.len()).collect();
+        drawn.sort_by_key(|at| by_draw(found[*at]));
+        let spans: Vec<BlockRange> = found.iter().map(|(_, offer)| offer.statement.blocks).collect();
+        let picked = pick(&spans, blocks, [&fast, &drawn]);
+        picked.into_iter().map(|at| found[at].1.clone()).collect()
+    }
+}
+
+/// See [`Shelf::find`].
+fn pick(spans: &[BlockRange], blocks: BlockRange, orders: [&[usize]; 2]) -> Vec<usize> {
+    let mut holders = vec![0usize; blocks.len() as usize];
+    let mut taken = vec![false; spans.len()];
+    let mut picked = Vec::new();
+    let most = spans.len().min(OFFERS_MAX);
+    let inside = |span: BlockRange| {
+        let start = span.start().max(blocks.start()) - blocks.start();
+        start as usize..(span.end().min(blocks.end()) - blocks.start()) as usize
+    };
+    for round in 1..=2 * OFFERS_MAX {
+        if picked.len() == most {
+            break;
+        }
+        for at in orders[(round + 1) % 2].iter().copied() {
+            let scarce = |holders: &[usize]| holders[inside(spans[at])].iter().any(|count| *count < round);
+            if picked.len() < most && !taken[at] && scarce(&holders) {
+                taken[at] = true;
+                picked.push(at);
+                holders[inside(spans[at])].iter_mut().for_each(|count| *count += 1);
+            }
+        }
+    }
+    picked
+}
