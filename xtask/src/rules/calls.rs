@@ -12,7 +12,7 @@ pub const PURE: [&str; 5] = ["skep-types", "skep-kernels", "skep-plan", "skep-di
 /// Crates that are pure but for files.
 pub const TOUCHES_FILES: [&str; 4] = ["skep-map", "skep-model", "skep-store", "skep-train"];
 /// Crates that may print: the binary, and what never ships.
-const PRINTS: [&str; 4] = ["skep", "skep-sim", "skep-testkit", "xtask"];
+const PRINTS: [&str; 5] = ["skep", "skep-netlab", "skep-sim", "skep-testkit", "xtask"];
 
 /// A clock, a socket, a process, the environment, a random source, a runtime.
 const WORLD: [&str; 16] = [

@@ -47,6 +47,7 @@ const HOUSE: &[Place] = &[
         ],
     },
     Place { name: "skep-testkit", floor: 0, imports: &[] },
+    Place { name: "skep-netlab", floor: 0, imports: &[] },
     Place { name: "skep-sim", floor: 8, imports: &["skep-types", "skep-plan", "skep-directory"] },
     Place { name: "xtask", floor: 8, imports: &[] },
 ];
