@@ -33,6 +33,8 @@ pub struct NetLimits {
     pub max_streams: u32,
     /// Connections that other machines may hold to this one, and, counted apart, that this one may hold to others.
     pub max_connections: usize,
+    /// Connections for weights that other machines may hold to this one.
+    pub max_bulk: usize,
     /// Events that wait for the reader before peers are made to wait.
     pub max_events: usize,
     /// Bytes that one peer may have on the way or unread on one stream.
@@ -56,6 +58,7 @@ impl Default for NetLimits {
         Self {
             max_streams: 256,
             max_connections: 64,
+            max_bulk: 32,
             max_events: 256,
             stream_window: 1 << 20,
             connection_window: 32 << 20,

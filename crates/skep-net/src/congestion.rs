@@ -3,12 +3,18 @@
 //! Plain CUBIC starts with 12 kB, does not grow while the application has little to send, and shrinks with each loss, so a
 //! stream of activations of a few kilobytes per token would be spread over more than one round trip. The floor is safe because a
 //! session has only a few frames in flight.
+//!
+//! A connection for weights always has much to send, so for it there is no floor: [`give_way`].
 
+use iroh::endpoint::Connection;
 use noq_proto::RttEstimator;
 use noq_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use std::{
     any::Any,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -20,69 +26,85 @@ pub(crate) const FLOOR_BYTES: u64 = 256 << 10;
 pub(crate) struct FloorFactory;
 
 #[derive(Debug)]
-struct Floor(Box<dyn Controller>);
+struct Floor {
+    cubic: Box<dyn Controller>,
+    /// Shared with copies, through which alone it can be reached from outside.
+    gives_way: Arc<AtomicBool>,
+}
+
+/// Takes the floor away from all paths of a connection.
+pub(crate) fn give_way(connection: &Connection) {
+    let controllers = connection.paths().iter().filter_map(|path| connection.congestion_state(path.id())).collect();
+    let controllers: Vec<Box<dyn Controller>> = controllers;
+    for controller in controllers {
+        if let Ok(floor) = controller.into_any().downcast::<Floor>() {
+            floor.gives_way.store(true, Ordering::Relaxed);
+        }
+    }
+}
 
 impl ControllerFactory for FloorFactory {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let mut cubic = CubicConfig::default();
         cubic.initial_window(FLOOR_BYTES);
-        Box::new(Floor(Arc::new(cubic).build(now, mtu)))
+        Box::new(Floor { cubic: Arc::new(cubic).build(now, mtu), gives_way: Arc::default() })
     }
 }
 
 impl Controller for Floor {
     fn on_sent(&mut self, now: Instant, bytes: u64, largest_pn: u64) {
-        self.0.on_sent(now, bytes, largest_pn);
+        self.cubic.on_sent(now, bytes, largest_pn);
     }
 
     fn on_packet_sent(&mut self, now: Instant, bytes: u16, pn: u64) {
-        self.0.on_packet_sent(now, bytes, pn);
+        self.cubic.on_packet_sent(now, bytes, pn);
     }
 
     fn on_cwnd_limited(&mut self) {
-        self.0.on_cwnd_limited();
+        self.cubic.on_cwnd_limited();
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, pn: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.0.on_ack(now, sent, bytes, pn, app_limited, rtt);
+        self.cubic.on_ack(now, sent, bytes, pn, app_limited, rtt);
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
-        self.0.on_end_acks(now, in_flight, app_limited, largest);
+        self.cubic.on_end_acks(now, in_flight, app_limited, largest);
     }
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, ecn: bool, lost: u64, pn: u64) {
-        self.0.on_congestion_event(now, sent, persistent, ecn, lost, pn);
+        self.cubic.on_congestion_event(now, sent, persistent, ecn, lost, pn);
     }
 
     fn on_packet_lost(&mut self, lost_bytes: u16, pn: u64, now: Instant) {
-        self.0.on_packet_lost(lost_bytes, pn, now);
+        self.cubic.on_packet_lost(lost_bytes, pn, now);
     }
 
     fn on_spurious_congestion_event(&mut self) {
-        self.0.on_spurious_congestion_event();
+        self.cubic.on_spurious_congestion_event();
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.0.on_mtu_update(new_mtu);
+        self.cubic.on_mtu_update(new_mtu);
     }
 
     fn on_ack_frequency_update(&mut self, threshold: u64, max_ack_delay: Duration) {
-        self.0.on_ack_frequency_update(threshold, max_ack_delay);
+        self.cubic.on_ack_frequency_update(threshold, max_ack_delay);
     }
 
     fn window(&self) -> u64 {
-        self.0.window().max(FLOOR_BYTES)
+        let floor = if self.gives_way.load(Ordering::Relaxed) { 0 } else { FLOOR_BYTES };
+        self.cubic.window().max(floor)
     }
 
     fn metrics(&self) -> ControllerMetrics {
-        let mut metrics = self.0.metrics();
+        let mut metrics = self.cubic.metrics();
         metrics.congestion_window = self.window();
         metrics
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self(self.0.clone_box()))
+        Box::new(Self { cubic: self.cubic.clone_box(), gives_way: self.gives_way.clone() })
     }
 
     fn initial_window(&self) -> u64 {
@@ -109,5 +131,9 @@ mod tests {
         assert_eq!(floor.window(), FLOOR_BYTES);
         assert_eq!(floor.metrics().congestion_window, FLOOR_BYTES);
         assert_eq!(floor.clone_box().initial_window(), FLOOR_BYTES);
+        // Through a copy, as a connection gives one away.
+        let copy = floor.clone_box().into_any().downcast::<Floor>().unwrap();
+        copy.gives_way.store(true, Ordering::Relaxed);
+        assert!(floor.window() < FLOOR_BYTES / 4, "{}", floor.window());
     }
 }

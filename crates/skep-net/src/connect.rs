@@ -4,6 +4,7 @@ use crate::link::{CLOSE_STALE, FailedDial, Link};
 use crate::net::{ALPN, Shared};
 use crate::stream::{CONTROL, ControlReceiver, ControlSender, DATA, DataSender, Inbox, JOIN, Outbox, encode};
 use crate::{NetError, heartbeat, serve};
+use iroh::endpoint::Connection;
 use iroh::{EndpointAddr, PublicKey, TransportAddr};
 use skep_types::NodeId;
 use skep_types::wire::{Join, JoinReply, MAX_ADDRS, Peer, StreamHello};
@@ -27,7 +28,7 @@ pub(crate) async fn within<T>(
     timeout(limit, work).await.unwrap_or(Err(NetError::Timeout { node, what, limit }))
 }
 
-fn lost(node: NodeId) -> impl Fn(iroh::endpoint::ConnectionError) -> NetError {
+pub(crate) fn lost(node: NodeId) -> impl Fn(iroh::endpoint::ConnectionError) -> NetError {
     move |fault| NetError::Lost { node, reason: fault.to_string() }
 }
 
@@ -137,21 +138,31 @@ impl Shared {
     }
 
     async fn dial(self: &Arc<Self>, to: &Peer) -> Result<Arc<Link>, NetError> {
-        let node = to.node;
-        if !(1..=MAX_ADDRS).contains(&to.addrs.len()) {
-            return Err(NetError::Addresses { node, count: to.addrs.len() });
-        }
         let limit = self.limits.max_connections;
         if self.book().count(true) >= limit {
             return Err(NetError::TooManyConnections { limit });
         }
+        Ok(serve::adopt(self, self.connect(to, ALPN).await?, true))
+    }
+
+    /// A new connection.
+    pub(crate) async fn connect(&self, to: &Peer, alpn: &[u8]) -> Result<Connection, NetError> {
+        let node = to.node;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(NetError::Closed);
+        }
+        if node == self.node {
+            return Err(NetError::ToSelf);
+        }
+        if !(1..=MAX_ADDRS).contains(&to.addrs.len()) {
+            return Err(NetError::Addresses { node, count: to.addrs.len() });
+        }
         let key = PublicKey::from_bytes(&node.0).map_err(|_| NetError::NotAKey { node })?;
         let address = EndpointAddr::from_parts(key, to.addrs.iter().copied().map(TransportAddr::Ip));
-        let connection = within(self.limits.connect_timeout, node, "connecting", async {
-            let connected = self.endpoint.connect(address, ALPN).await;
+        within(self.limits.connect_timeout, node, "connecting", async {
+            let connected = self.endpoint.connect(address, alpn).await;
             connected.map_err(|fault| NetError::Connect { node, reason: format!("{fault:#}") })
         })
-        .await?;
-        Ok(serve::adopt(self, connection, true))
+        .await
     }
 }

@@ -1,8 +1,8 @@
-//! Signing and checking invites.
+//! Signing and checking invites and passes.
 
 use crate::{Net, random_bytes};
 use iroh::{PublicKey, Signature};
-use skep_types::{Invite, InviteTerms};
+use skep_types::{Invite, InviteTerms, NodeId, Pass};
 
 impl Net {
     /// An invite to this machine's network until `expires`, in seconds since 1970, for `uses` machines. It names the addresses of
@@ -15,6 +15,13 @@ impl Net {
         let signature = self.shared.endpoint.secret_key().sign(&terms.to_sign()).to_bytes();
         Invite { terms, signature }
     }
+
+    /// A pass with which `member` may fetch weights from the members of this machine's network until `expires`, in seconds since 1970.
+    pub fn pass(&self, member: NodeId, expires: u64) -> Pass {
+        let network = self.node_id();
+        let signature = self.shared.endpoint.secret_key().sign(&Pass::to_sign(network, member, expires)).to_bytes();
+        Pass { network, member, expires, signature }
+    }
 }
 
 /// Whether an invite is signed by the key of the network that it names. The strict rule holds: keys and points of small order are
@@ -23,4 +30,12 @@ pub fn is_signed(invite: &Invite) -> bool {
     let signature = Signature::from_bytes(&invite.signature);
     let key = PublicKey::from_bytes(&invite.terms.network.0);
     key.is_ok_and(|key| key.verify(&invite.terms.to_sign(), &signature).is_ok())
+}
+
+/// Whether a pass is signed by the key of the network that it names, by the same rule.
+pub fn is_signed_pass(pass: &Pass) -> bool {
+    let signature = Signature::from_bytes(&pass.signature);
+    let key = PublicKey::from_bytes(&pass.network.0);
+    let signed = Pass::to_sign(pass.network, pass.member, pass.expires);
+    key.is_ok_and(|key| key.verify(&signed, &signature).is_ok())
 }

@@ -13,10 +13,17 @@
 //! | 2 | unidirectional | data: one [`StreamHello`](skep_types::wire::StreamHello), then frames |
 //! | 3 | bidirectional | join: one [`Join`](skep_types::wire::Join) one way, one [`JoinReply`](skep_types::wire::JoinReply) the other |
 //!
+//! | 4 | bidirectional, on a connection for weights | store: one [`StoreAsk`](skep_types::wire::StoreAsk) one way, one [`StoreAnswer`](skep_types::wire::StoreAnswer) and perhaps the bytes of a slice the other |
+//!
 //! A message is its length as a little-endian `u32`, from 1 to [`MAX_CONTROL_BYTES`](skep_types::wire::MAX_CONTROL_BYTES), and that
 //! many bytes of `borsh`. Frames stand in [`skep_types::wire`]. A stream that ends between two messages or frames ended well; a
 //! stream that ends inside one did not. `Join::peer` must name the key of the connection, else the join is refused. After eight joins on one connection
 //! of which none was answered with a welcome, the next one closes the connection: whoever tries its luck pays a handshake for it.
+//!
+//! # Protocol `skep-store/1`
+//! Weights have connections of their own, under this name, so that they neither wait before activations nor fill their window. On such
+//! a connection only whoever was dialled serves, only stream 4 is taken, and there are no heartbeats. After eight questions in a row
+//! that were refused the next one closes it.
 //!
 //! # Heartbeats
 //! QUIC datagrams of exactly 9 bytes: kind (`u8`: 1 ping, 2 pong) and counter (`u64`, little-endian). A ping is answered at once by a
@@ -38,10 +45,11 @@
 //! | 4 | the receiver takes no more streams, for instance because it is closing |
 //!
 //! A connection is closed with 0 (the machine leaves), 1 (this one is silent and the machine answers on another or has moved),
-//! 2 (too many connections) or 3 (too many joins without a welcome).
+//! 2 (too many connections) or 3 (too many joins without a welcome, or too many refusals).
 //!
 //! Everything runs on the caller's tokio runtime: long computations there would delay heartbeats, so they belong on other threads.
 
+mod bulk;
 mod config;
 mod congestion;
 mod connect;
@@ -57,9 +65,10 @@ mod serve;
 mod stream;
 mod watch;
 
+pub use bulk::{SliceReceiver, SliceSender, StoreAsked, StoreLink, StoreResponder};
 pub use config::{NetConfig, NetLimits};
 pub use error::NetError;
-pub use invite::is_signed;
+pub use invite::{is_signed, is_signed_pass};
 pub use key::load_or_create_key;
 pub use net::{Net, NetEvent, NetStats};
 pub use peer::{format_peer, parse_peer};

@@ -1,5 +1,6 @@
 //! The endpoint of this machine.
 
+use crate::bulk::StoreAsked;
 use crate::congestion::FloorFactory;
 use crate::link::Book;
 use crate::stream::{
@@ -15,13 +16,15 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use tokio::{runtime::Handle, sync::mpsc};
 
 pub(crate) const ALPN: &[u8] = b"skep/1";
+/// Of the connections for weights.
+pub(crate) const BULK_ALPN: &[u8] = b"skep-store/1";
 
 /// Longer than any stall of a home computer: death is the heartbeats' business, and a connection given up loses its sessions for nothing.
 const IDLE: Duration = Duration::from_secs(15);
@@ -109,6 +112,10 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) runtime: Handle,
     pub(crate) closed: AtomicBool,
+    /// Connections for weights that other machines hold.
+    pub(crate) bulk: AtomicUsize,
+    /// Where their questions go.
+    pub(crate) asked: Mutex<Option<mpsc::Sender<StoreAsked>>>,
     events: Mutex<Option<mpsc::Sender<NetEvent>>>,
     book: Mutex<Book>,
 }
@@ -132,6 +139,7 @@ impl Shared {
     fn stop(&self) {
         self.closed.store(true, Ordering::Relaxed);
         self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
@@ -172,6 +180,8 @@ impl Net {
             counters: Counters::default(),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),
+            bulk: AtomicUsize::new(0),
+            asked: Mutex::default(),
             events: Mutex::new(Some(sender)),
             book: Mutex::default(),
         });
@@ -294,7 +304,7 @@ async fn bind_endpoint(secret: &[u8; 32], bind: SocketAddr, limits: &NetLimits) 
         .build();
     let builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(secret))
-        .alpns(vec![ALPN.to_vec()])
+        .alpns(vec![ALPN.to_vec(), BULK_ALPN.to_vec()])
         .relay_mode(RelayMode::Disabled)
         .portmapper_config(PortmapperConfig::Disabled)
         .clear_address_lookup()

@@ -8,13 +8,14 @@ use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use skep_types::NodeId;
 use skep_types::wire::{
     Control, ControlReply, FRAME_HEADER_BYTES, Fault, Frame, FrameHeader, Join, JoinReply, MAX_ADDRS,
-    MAX_CONTROL_BYTES, MAX_REASON_BYTES, StreamHello,
+    MAX_CONTROL_BYTES, MAX_REASON_BYTES, StoreAnswer, StoreAsk, StreamHello,
 };
 use std::sync::{Arc, atomic::Ordering};
 
 pub(crate) const CONTROL: u8 = 1;
 pub(crate) const DATA: u8 = 2;
 pub(crate) const JOIN: u8 = 3;
+pub(crate) const STORE: u8 = 4;
 
 pub(crate) const CODE_HELLO: VarInt = VarInt::from_u32(1);
 pub(crate) const CODE_MALFORMED: VarInt = VarInt::from_u32(2);
@@ -102,6 +103,24 @@ impl Message for JoinReply {
     }
 }
 
+impl Message for StoreAsk {
+    fn fault(&self) -> Option<&'static str> {
+        self.fault()
+    }
+}
+
+impl Message for StoreAnswer {
+    fn fault(&self) -> Option<&'static str> {
+        self.fault()
+    }
+
+    fn trim(&mut self) {
+        if let Self::Refused { reason } = self {
+            cut(reason);
+        }
+    }
+}
+
 /// The bytes of a message: length, then `borsh`.
 pub(crate) fn encode<M: Message>(node: NodeId, mut message: M, out: &mut Vec<u8>) -> Result<(), NetError> {
     message.trim();
@@ -147,6 +166,10 @@ impl Outbox {
         let mut bytes = Vec::new();
         encode(self.node, message, &mut bytes)?;
         self.send(bytes).await
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
     }
 
     /// Control goes before data on a busy connection.
@@ -212,6 +235,12 @@ impl Inbox {
         let byte = self.fill(1).await?.then(|| self.buffer[0]);
         self.taken();
         Ok(byte)
+    }
+
+    /// What comes next of bytes that are no messages; none at the end.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Vec<u8>>, NetError> {
+        let piece = self.stream.read_chunk(PIECE).await.map_err(|fault| read_error(self.node, fault))?;
+        Ok(piece.map(|bytes| bytes.to_vec()))
     }
 
     pub(crate) async fn message<M: Message>(&mut self) -> Result<Option<M>, NetError> {

@@ -10,10 +10,12 @@
 mod id;
 mod invite;
 pub mod offer;
+mod pass;
 mod range;
 pub mod signed;
 pub mod wire;
 
 pub use id::{IdError, ModelId, NodeId};
 pub use invite::{INVITE_VERSION, Invite, InviteError, InviteTerms, MAX_INVITE_BYTES, MAX_INVITE_USES};
+pub use pass::{PASS_SECONDS, Pass};
 pub use range::{BlockRange, RangeError};

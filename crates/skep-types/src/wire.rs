@@ -25,6 +25,10 @@
 //! (the `pos` of these two is the position of the row that they follow, and `rows` is 1). Rows that go to block 0 are what a model
 //! reads in place of tokens: the patches of an image.
 //!
+//! # Store (asker ↔ holder)
+//! One bidirectional stream per question: one [`StoreAsk`] one way, one [`StoreAnswer`] and perhaps the bytes of a slice the other. All
+//! but the question to a gateway carry a [`Pass`](crate::Pass).
+//!
 //! # Output
 //! A session is opened for one of two outputs, see [`Output`]. A vector speaks of a whole text or image, every position of which
 //! sees all others. So each of its frames carries all of the session's positions: `pos` is 0 and `rows` the `max_positions` of the
@@ -35,8 +39,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use std::{fmt, net::SocketAddr};
 
 mod frame;
+mod store;
 
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, HopReport, Payload};
+pub use store::{MAX_COUNTED_BLOCKS, MAX_HELD_RUNS, MAX_HOLDERS, ServedModel, StoreAnswer, StoreAsk};
 
 /// The longest control message, in bytes.
 pub const MAX_CONTROL_BYTES: usize = 16 << 10;
