@@ -22,9 +22,10 @@
 //! Whoever holds a part of a file therefore holds its last group.
 //!
 //! # Modules
-//! [`slices`] reads and writes slices, [`partial`] keeps what was verified through a crash, [`reader`] serves it, and [`fetch`] decides
+//! [`slices`] reads and writes slices, [`partial`] keeps what was verified through a crash, [`adopt`] takes in whole files, [`reader`] serves them, and [`fetch`] decides
 //! without any I/O what is asked of whom. This crate touches files; it knows no clock and no network.
 
+pub mod adopt;
 mod disk;
 mod error;
 pub mod fetch;

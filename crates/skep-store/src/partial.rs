@@ -217,7 +217,7 @@ fn recheck(doubtful: Reader, durable: RangeSet) -> Result<RangeSet, StoreError> 
     Ok(held)
 }
 
-fn lock(folder: &Path, id: ModelId) -> Result<File, StoreError> {
+pub(crate) fn lock(folder: &Path, id: ModelId) -> Result<File, StoreError> {
     let path = folder.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(fault("open", &path))?;
     match file.try_lock() {
@@ -227,7 +227,7 @@ fn lock(folder: &Path, id: ModelId) -> Result<File, StoreError> {
     }
 }
 
-fn read_journal(folder: &Path) -> Result<Option<journal::Kept>, StoreError> {
+pub(crate) fn read_journal(folder: &Path) -> Result<Option<journal::Kept>, StoreError> {
     let path = folder.join("journal");
     match std::fs::read(&path) {
         Ok(bytes) => Ok(journal::read(&bytes)),
@@ -245,7 +245,7 @@ fn open_sized(path: PathBuf, bytes: u64) -> Result<Arc<Named>, StoreError> {
 }
 
 /// Puts a new journal in the place of the old one, whole or not at all.
-fn replace(folder: &Path, bytes: &[u8]) -> Result<Named, StoreError> {
+pub(crate) fn replace(folder: &Path, bytes: &[u8]) -> Result<Named, StoreError> {
     let (path, unfinished) = (folder.join("journal"), folder.join("journal.new"));
     let file = OpenOptions::new().create(true).truncate(true).write(true).open(&unfinished);
     let named = Named { file: file.map_err(fault("create", &unfinished))?, path: path.clone() };
