@@ -281,17 +281,25 @@ impl Gateway {
     }
 
     /// Takes a node of another machine into the network if it may join; see [`Admission`].
-    pub(crate) async fn admit(&self, join: Join) -> Result<(), String> {
+    pub(crate) async fn admit(&self, mut join: Join) -> Result<(), String> {
+        self.let_in(join.peer.node, join.invite.take()).await?;
+        self.join(join)
+    }
+
+    /// Remembers the key of a node that may join.
+    pub(crate) async fn let_in(&self, node: NodeId, invite: Option<Invite>) -> Result<(), String> {
         let gateway = self.clone();
-        let admitted = tokio::task::spawn_blocking(move || {
-            let door = &gateway.inner.admission;
-            door.admit(admission::now(), join.peer.node, join.invite.as_ref()).map(|()| join)
-        });
+        let admitted =
+            tokio::task::spawn_blocking(move || gateway.inner.admission.admit(admission::now(), node, invite.as_ref()));
         match admitted.await {
-            Ok(Ok(join)) => self.join(join),
-            Ok(Err(refusal)) => Err(refusal.to_string()),
+            Ok(admitted) => admitted.map_err(|refusal| refusal.to_string()),
             Err(_) => Err("this gateway is ending".into()),
         }
+    }
+
+    /// What the living offer.
+    pub(crate) fn offers(&self) -> Vec<Offer> {
+        self.state().members.offers()
     }
 
     /// Takes a node into the network.

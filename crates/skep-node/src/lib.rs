@@ -19,6 +19,7 @@ mod sink;
 mod stage_host;
 mod stop;
 mod text;
+mod weights;
 
 pub use encode::{EncodeInput, EncodeRequest, Encodings, MAX_INPUTS, probabilities};
 pub use gateway::{Gateway, GatewayLimits, InviteRefused, MAX_INVITE_HOURS, ModelFront, Unplug, UnplugError};
@@ -28,3 +29,4 @@ pub use generate::{
 };
 pub use node::{Node, NodeConfig, NodeError};
 pub use stage_host::StageLimits;
+pub use weights::{FetchProgress, Fetched, Fetching, Report, Weights, WeightsConfig, choose_blocks};

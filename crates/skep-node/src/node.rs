@@ -4,9 +4,11 @@ use crate::admission::Admission;
 use crate::gateway::{Gateway, GatewayLimits, ModelFront};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
 use crate::stage_host::{StageHost, StageLimits};
+use crate::weights::{Sent, Weights, WeightsConfig};
 use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, SpanOptions, Tokenizer};
-use skep_net::{Net, NetConfig, NetError, NetEvent, NetLimits};
+use skep_net::{Net, NetError, NetEvent};
 use skep_session::Input;
+use skep_store::StoreError;
 use skep_types::wire::{Frame, Join, JoinReply, Payload, Peer, StreamHello};
 use skep_types::{BlockRange, Invite, ModelId, NodeId};
 use std::net::SocketAddr;
@@ -68,6 +70,31 @@ pub enum NodeError {
         /// Bytes that may be used.
         given: u64,
     },
+    /// Weights cannot be kept or served.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A folder of weights cannot be used.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Folder {
+        /// What was tried, such as `create`.
+        what: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Nobody gives the weights that are missing.
+    #[error(
+        "{missing} bytes of the model are missing, and none of {peers} machines that hold some gave any for {seconds} seconds"
+    )]
+    NoWeights {
+        /// Bytes that are missing.
+        missing: u64,
+        /// Machines that were asked.
+        peers: usize,
+        /// For how long nothing came.
+        seconds: u64,
+    },
     /// The file of the keys that have joined cannot be used.
     #[error("{path}: {source}", path = path.display())]
     Admitted {
@@ -98,6 +125,7 @@ pub struct Node {
     gateway: Option<Gateway>,
     stages: Option<StageHost>,
     resident_bytes: u64,
+    sent: Sent,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -116,12 +144,26 @@ impl Node {
     /// # Errors
     /// [`NodeError`] when any of that fails; nothing keeps running then.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        if config.blocks.is_none() && config.gateway.is_none() {
-            return Err(NodeError::Idle);
-        }
-        let loaded = Loaded::read(&config)?;
-        let limits = NetLimits::default();
-        let (net, events) = Net::bind(NetConfig { secret: config.secret, bind: config.bind, limits }).await?;
+        let NodeConfig { secret, bind, ref join, .. } = config;
+        let network = join.as_ref().map(|gateway| gateway.node);
+        let weights = Weights::bind(WeightsConfig { secret, bind, network, upload: Some(0) }).await?;
+        Self::start_on(weights, config).await
+    }
+
+    /// The same on an endpoint that is open, with the key and the address that this one has, and serves weights. If it holds some
+    /// of a model, that must be what `config.model` is the file of; it is not hashed again.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_on(mut weights: Weights, config: NodeConfig) -> Result<Self, NodeError> {
+        let loaded = match Loaded::read(&config, weights.model()) {
+            Ok(loaded) => loaded,
+            Err(fault) => {
+                weights.close().await;
+                return Err(fault);
+            }
+        };
+        let (net, events) = (weights.net.clone(), weights.take_events());
         let admission = admission(&net, config.bind, config.admitted)?;
         let (own, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
         let links = Links::new(net.clone(), own.clone());
@@ -137,10 +179,11 @@ impl Node {
         let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits, admission));
         let serves = config.join.as_ref().map(|gateway| gateway.node);
         let roles = Roles { stages: stages.clone(), gateway: gateway.clone(), serves };
-        let tasks =
-            vec![tokio::spawn(take_events(events, own, roles.clone())), tokio::spawn(take_arrivals(arrivals, roles))];
+        let (serving, sent) = weights.into_parts(gateway.clone());
+        let events = tokio::spawn(take_events(events, own, roles.clone()));
+        let tasks = vec![serving, events, tokio::spawn(take_arrivals(arrivals, roles))];
         let peer = net.peer();
-        let mut node = Self { net, peer, model, blocks: config.blocks, gateway, stages, resident_bytes, tasks };
+        let mut node = Self { net, peer, model, blocks: config.blocks, gateway, stages, resident_bytes, sent, tasks };
         if let Err(error) = node.join(config.join, config.invite).await {
             node.close().await;
             return Err(error);
@@ -187,6 +230,11 @@ impl Node {
         self.resident_bytes
     }
 
+    /// Bytes of weights sent to other members so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent.bytes()
+    }
+
     /// Positions of all sessions so far that began as an earlier one did, so that their rows did not have to be run.
     pub fn reused_positions(&self) -> u64 {
         self.stages.as_ref().map_or(0, StageHost::reused_positions)
@@ -206,9 +254,12 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(config: &NodeConfig) -> Result<Self, NodeError> {
+    fn read(config: &NodeConfig, known: Option<ModelId>) -> Result<Self, NodeError> {
+        if config.blocks.is_none() && config.gateway.is_none() {
+            return Err(NodeError::Idle);
+        }
         // Before the file is read anew: what this brings into memory comes in small pages.
-        let id = skep_model::model_id(&config.model)?;
+        let id = known.map_or_else(|| skep_model::model_id(&config.model), Ok)?;
         let file = if config.stage.large_pages { Gguf::open_again(&config.model)? } else { Gguf::open(&config.model)? };
         let shape = ModelConfig::from_gguf(&file)?;
         let load = |blocks| Span::load_with(&file, blocks, SpanOptions::new(config.stage.threads)?);

@@ -118,10 +118,11 @@ pub(crate) struct UpArgs {
     /// Link of an invite to the network to join, as `skep invite` prints it on the machine of its owner
     #[arg(value_name = "LINK")]
     pub(crate) link: Option<String>,
-    /// Model file (GGUF); the bundled model if absent
-    #[arg(long, value_name = "FILE")]
+    /// Model file (GGUF), or the name or id of a pulled one [default: what the network joined serves, fetched from its members;
+    /// alone, the bundled model]
+    #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<PathBuf>,
-    /// Blocks to serve, as 0..4; all of them if absent
+    /// Blocks to serve, as 0..4 [default: all that are here, or all that fit into this machine's memory]
     #[arg(long, value_name = "A..B")]
     pub(crate) blocks: Option<BlockRange>,
     /// Gateway to serve without a link, as KEY@IP:PORT: one on this machine, or one that knows this node
@@ -140,6 +141,9 @@ pub(crate) struct UpArgs {
     /// Most memory for sessions, as 4GiB; the weights stay in the mapped file and do not count [default: 2GiB]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<u64>,
+    /// Most bytes per second of weights that other members may fetch from here, as 5MB; 0 gives them none [default: no limit]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) upload: Option<u64>,
     /// Read the model from the disk again at the start, so that Linux can hold it in large pages: answers come faster
     #[arg(long)]
     pub(crate) large_pages: bool,

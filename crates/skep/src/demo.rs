@@ -30,7 +30,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
     let listener = listen(args.port).await?;
     let api = api_url(&listener)?;
     let spinner = spinner("starting the network", args.json);
-    let model = home::model_file(args.model.as_deref())?;
+    let model = home::find_model(args.model.as_deref())?.path();
     let n_blocks = block_count(&model)?;
     let placement = skep_plan::place(n_blocks, args.nodes)?;
     let node = Node::start(NodeConfig {
@@ -78,6 +78,8 @@ fn start_child(model: &Path, blocks: BlockRange, gateway: &str, memory: Option<u
         .arg("--model")
         .arg(model)
         .args(["--blocks", &blocks.to_string(), "--join", gateway, "--ephemeral", "--end-with-stdin", "--json"])
+        // They have the file already.
+        .args(["--upload", "0"])
         // All nodes share this machine, and one of them computes at a time for one answer.
         .args(["--threads", "1"])
         .args(memory.iter().flatten())

@@ -3,6 +3,7 @@
 use skep_model::ModelError;
 use skep_net::NetError;
 use skep_node::NodeError;
+use skep_store::StoreError;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -36,6 +37,15 @@ pub(crate) enum Error {
     /// The blocks asked for are not the model's.
     #[error("the model has blocks 0..{n_blocks}, so it cannot serve {asked}")]
     Blocks { asked: String, n_blocks: u32 },
+    /// Not even one block fits into the memory.
+    #[error("not even one block of the model fits into the {memory} bytes of memory that are free for weights")]
+    NoRoom { memory: u64 },
+    /// A model of the store is there in part only.
+    #[error("only {held} of the {bytes} bytes of {name} are here")]
+    NotWhole { name: String, held: u64, bytes: u64 },
+    /// Several models of the store have the name.
+    #[error("several models here are called {name}")]
+    TwoModels { name: String },
     /// More nodes than there is work for.
     #[error(transparent)]
     Plan(#[from] skep_plan::PlanError),
@@ -69,6 +79,18 @@ impl Error {
             Self::Node(NodeError::Memory { .. }) => {
                 "allow more with --memory, or serve fewer blocks with --blocks".into()
             }
+            Self::Node(NodeError::Store(StoreError::Io { source, .. }) | NodeError::Folder { source, .. }) => {
+                system_hint(source).into()
+            }
+            Self::Node(NodeError::Store(StoreError::Locked(_))) => {
+                "end the other `skep up` or `skep pull` of this user, or give this one another folder with SKEP_HOME".into()
+            }
+            Self::Node(NodeError::NoWeights { .. }) => {
+                "what has come is kept: start this again when other members are up, or give the file with --model".into()
+            }
+            Self::NoRoom { .. } => "say which blocks with --blocks; `skep model inspect FILE` shows their sizes".into(),
+            Self::NotWhole { .. } => "`skep pull LINK` fetches the rest from the network that LINK leads to".into(),
+            Self::TwoModels { .. } => "use the beginning of the id, which `skep model list` shows".into(),
             Self::Node(_) | Self::Net(_) => {
                 "check the address given with --join or --listen, and that the other node is running".into()
             }
@@ -93,11 +115,16 @@ impl Error {
             | Self::Link { .. }
             | Self::Blocks { .. }
             | Self::Plan(_)
+            | Self::NoRoom { .. }
+            | Self::NotWhole { .. }
+            | Self::TwoModels { .. }
             | Self::Node(NodeError::Model(_) | NodeError::Memory { .. }) => 3,
             Self::PortInUse { .. }
             | Self::System { .. }
             | Self::NoInstructions { .. }
-            | Self::Node(NodeError::System { .. } | NodeError::Admitted { .. }) => 4,
+            | Self::Node(
+                NodeError::System { .. } | NodeError::Admitted { .. } | NodeError::Store(_) | NodeError::Folder { .. },
+            ) => 4,
             _ => 5,
         }
     }

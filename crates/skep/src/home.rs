@@ -1,6 +1,7 @@
 //! Where Skep keeps its files, and the model that comes with it.
 
 use crate::error::Error;
+use skep_store::adopt::{self, Stored};
 use skep_types::ModelId;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,60 @@ pub(crate) fn folder() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(".skep"))
 }
 
-/// The model file to use: the one given, or the bundled one, which is laid in [`folder`] so that nodes read only their blocks.
-pub(crate) fn model_file(given: Option<&Path>) -> Result<PathBuf, Error> {
-    match given {
-        Some(path) => Ok(path.to_owned()),
-        None => lay_out_bundled(&folder().join("models")),
+/// The folder of the models that were fetched, each in a folder of its own, named by its id.
+pub(crate) fn store() -> PathBuf {
+    folder().join("models")
+}
+
+/// The id of the bundled model.
+pub(crate) fn bundled_id() -> ModelId {
+    ModelId::of(BUNDLED)
+}
+
+/// A model that is on this machine.
+pub(crate) enum Model {
+    /// A file of its own.
+    File(PathBuf),
+    /// One of the store, whole and hashed.
+    Stored(Stored),
+}
+
+impl Model {
+    pub(crate) fn path(self) -> PathBuf {
+        match self {
+            Self::File(path) => path,
+            Self::Stored(stored) => stored.path,
+        }
     }
+}
+
+/// The model to use: the file given, or the one in the store whose name or beginning of the id is given; if nothing is, the bundled one,
+/// which is laid in [`store`] so that nodes read only their blocks.
+pub(crate) fn find_model(given: Option<&Path>) -> Result<Model, Error> {
+    let Some(given) = given else { return lay_out_bundled(&store()).map(Model::File) };
+    let name = given.to_str().filter(|_| !given.exists());
+    let Some(name) = name else { return Ok(Model::File(given.to_owned())) };
+    let all = adopt::list(&store()).map_err(skep_node::NodeError::from)?;
+    let by_id =
+        |stored: &Stored| name.len() >= LEAST_ID_DIGITS && stored.id.to_string().starts_with(&name.to_lowercase());
+    let mut found = all.into_iter().filter(|stored| by_id(stored) || name_of(stored).as_deref() == Some(name));
+    match (found.next(), found.next()) {
+        (Some(stored), None) if stored.is_whole() => Ok(Model::Stored(stored)),
+        (Some(stored), None) => {
+            Err(Error::NotWhole { name: name.to_owned(), held: stored.bytes(), bytes: stored.shape.bytes() })
+        }
+        (Some(_), Some(_)) => Err(Error::TwoModels { name: name.to_owned() }),
+        // Told as a file that is not there.
+        (None, _) => Ok(Model::File(given.to_owned())),
+    }
+}
+
+/// Digits of an id that name a model.
+const LEAST_ID_DIGITS: usize = 6;
+
+/// The name under which a model was pulled.
+pub(crate) fn name_of(stored: &Stored) -> Option<String> {
+    std::fs::read_to_string(stored.path.with_file_name("name")).ok()
 }
 
 /// Writes the bundled model under its id unless it is there already. A file that differs is replaced, never trusted.

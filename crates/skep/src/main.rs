@@ -15,6 +15,7 @@ mod invite;
 mod output;
 mod status;
 mod up;
+mod weights;
 
 use args::{Args, BenchCommand, Command, ModelCommand};
 use clap::Parser;

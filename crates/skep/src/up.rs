@@ -5,10 +5,11 @@ use crate::error::Error;
 use crate::home;
 use crate::invite;
 use crate::output;
+use crate::weights::{self, Held};
 use indicatif::{ProgressBar, ProgressStyle};
 use skep_api::ApiConfig;
 use skep_model::{Gguf, ModelConfig};
-use skep_node::{Gateway, GatewayLimits, Node, NodeConfig, StageLimits};
+use skep_node::{Fetched, Gateway, GatewayLimits, Node, NodeConfig, StageLimits, Weights, WeightsConfig};
 use skep_types::BlockRange;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,32 +27,44 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?.or(invited_to);
     // The port is taken before anything slow, so that a person who must choose another one learns it at once.
     let listener = if join.is_none() { Some(listen(args.port).await?) } else { None };
-    let spinner = spinner("reading the model", args.json);
-    let model = home::model_file(args.model.as_deref())?;
-    let blocks = blocks_of(&model, args.blocks)?;
     let secret = if args.ephemeral {
         skep_net::random_bytes()
     } else {
         skep_net::load_or_create_key(&home::folder().join("node.key"))?
     };
+    let bind = args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref()));
+    let network = join.as_ref().map(|gateway| gateway.node);
+    let weights = Weights::bind(WeightsConfig { secret, bind, network, upload: args.upload }).await?;
+    let Held { path, blocks, fetched } = match weights::come_by(&args, &weights, join.as_ref(), invite.as_ref()).await {
+        Ok(held) => held,
+        Err(fault) => {
+            weights.close().await;
+            return Err(fault);
+        }
+    };
+    let spinner = spinner("reading the model", args.json);
     let config = NodeConfig {
         secret,
-        bind: args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref())),
-        model,
+        bind,
+        model: path,
         blocks: Some(blocks),
         gateway: join.is_none().then(GatewayLimits::default),
-        stage: StageLimits { large_pages: args.large_pages, ..stage_limits(args.threads, args.memory) },
+        stage: StageLimits {
+            // What was just written is in small pages.
+            large_pages: args.large_pages || fetched.is_some(),
+            ..stage_limits(args.threads, args.memory)
+        },
         // An ephemeral key makes a new network each time, which nobody joined yet.
         admitted: (!args.ephemeral).then(|| home::folder().join("admitted")),
         join,
         invite,
     };
-    let node = Node::start(config).await?;
+    let node = Node::start_on(weights, config).await?;
     spinner.finish_and_clear();
     match (listener, node.gateway()) {
         (Some(listener), Some(gateway)) => serve(&args, &node, gateway.clone(), listener).await?,
         _ => {
-            announce(&args, &node, blocks, None)?;
+            announce(&args, &node, blocks, None, fetched.as_ref())?;
             ended().await;
         }
     }
@@ -63,24 +76,34 @@ async fn serve(args: &UpArgs, node: &Node, gateway: Gateway, listener: TcpListen
     let api = api_url(&listener)?;
     let blocks = gateway.network().nodes.first().and_then(|view| view.blocks);
     if let Some(blocks) = blocks {
-        announce(args, node, blocks, Some(&api))?;
+        announce(args, node, blocks, Some(&api), None)?;
     }
     let router = skep_api::router(gateway, ApiConfig::default());
     let served = skep_api::serve(listener, router, ended()).await;
     served.map_err(|source| Error::System { what: "serving the API".into(), source })
 }
 
-fn announce(args: &UpArgs, node: &Node, blocks: BlockRange, api: Option<&str>) -> Result<(), Error> {
+fn announce(
+    args: &UpArgs,
+    node: &Node,
+    blocks: BlockRange,
+    api: Option<&str>,
+    fetched: Option<&Fetched>,
+) -> Result<(), Error> {
     let limits = stage_limits(args.threads, args.memory);
     let peer = skep_net::format_peer(node.peer());
     if args.json {
         let line = serde_json::json!({
             "api": api, "model": node.model(), "peer": peer,
             "node": { "pid": std::process::id(), "id": node.peer().node, "blocks": blocks },
+            "fetched": fetched.map(|fetched| serde_json::json!({
+                "kept_bytes": fetched.kept_bytes, "received_bytes": fetched.received_bytes,
+            })),
             "weight_bytes": node.resident_bytes(), "memory_bytes": limits.memory_bytes, "threads": limits.threads,
         });
         return output::line(line);
     }
+    fetched.map_or(Ok(()), weights::announce)?;
     output::line(format!("this node holds blocks {blocks} of model {}", node.model().short()))?;
     output::line(format!(
         "{} MiB of weights are mapped from the file; sessions may take {} MiB and {} threads",
@@ -107,17 +130,6 @@ fn stage_limits(threads: Option<u32>, memory_bytes: Option<u64>) -> StageLimits 
         threads: threads.map_or_else(all, |threads| threads as usize),
         memory_bytes: memory_bytes.unwrap_or(limits.memory_bytes),
         ..limits
-    }
-}
-
-/// The blocks to serve: the ones asked for, if the model has them, else all.
-fn blocks_of(model: &Path, asked: Option<BlockRange>) -> Result<BlockRange, Error> {
-    let n_blocks = block_count(model)?;
-    let whole = BlockRange::new(0, n_blocks).map_err(|_| Error::Blocks { asked: "anything".into(), n_blocks })?;
-    match asked {
-        Some(asked) if !whole.covers(&asked) => Err(Error::Blocks { asked: asked.to_string(), n_blocks }),
-        Some(asked) => Ok(asked),
-        None => Ok(whole),
     }
 }
 

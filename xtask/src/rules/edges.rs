@@ -28,7 +28,7 @@ const HOUSE: &[Place] = &[
     Place {
         name: "skep-node",
         floor: 5,
-        imports: &["skep-types", "skep-kernels", "skep-model", "skep-plan", "skep-net", "skep-session"],
+        imports: &["skep-types", "skep-kernels", "skep-model", "skep-plan", "skep-net", "skep-store", "skep-session"],
     },
     Place { name: "skep-api", floor: 6, imports: &["skep-types", "skep-model", "skep-session", "skep-node"] },
     Place {
@@ -41,6 +41,7 @@ const HOUSE: &[Place] = &[
             "skep-model",
             "skep-plan",
             "skep-net",
+            "skep-store",
             "skep-train",
             "skep-node",
             "skep-api",

@@ -1,0 +1,105 @@
+//! What is asked of one peer, and what comes back.
+
+use super::writer::Order;
+use skep_net::{Net, NetError, SliceReceiver, StoreLink};
+use skep_store::fetch::{Ended, RequestId};
+use skep_store::{Decoder, Shape, StoreError, slices};
+use skep_types::wire::{Peer, StoreAnswer, StoreAsk};
+use skep_types::{ModelId, Pass};
+use std::ops::Range;
+use std::time::Duration;
+use tokio::sync::{OnceCell, mpsc};
+use tokio::time::timeout;
+
+/// Longest wait for an answer of a few bytes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A request on its way.
+pub(super) struct Asked<'a> {
+    pub(super) request: RequestId,
+    pub(super) model: ModelId,
+    pub(super) orders: &'a mpsc::Sender<Order>,
+}
+
+impl Asked<'_> {
+    /// Brings a slice to the writer; none when that broke off.
+    pub(super) async fn slice(&self, link: &StoreLink, pass: Pass, shape: Shape, groups: Range<u64>) -> Option<Ended> {
+        let ask = StoreAsk::Slice { pass, model: self.model, start: groups.start, end: groups.end };
+        let mut bytes = match link.ask(ask).await.ok()? {
+            (StoreAnswer::Slice { bytes: file }, bytes) if file == shape.bytes() => bytes,
+            (StoreAnswer::NotHeld, _) => return Some(Ended::NotHeld),
+            _ => return None,
+        };
+        let mut due = slices::slice_bytes(shape, groups.clone()).ok()?;
+        let request = self.request;
+        self.orders.send(Order::Begin { request, shape, groups, proves_size: false }).await.ok()?;
+        while due > 0 {
+            let piece = bytes.recv().await.ok()??;
+            // More than is due is no part of a slice, and the writer sees that.
+            due = due.saturating_sub(piece.len() as u64);
+            self.orders.send(Order::Bytes { request, bytes: piece }).await.ok()?;
+        }
+        Some(Ended::Done)
+    }
+
+    /// Learns the size from the slice of the last group, and checks it before anything is written.
+    pub(super) async fn size(&self, link: &StoreLink, pass: Pass) -> Option<Ended> {
+        let (shape, mut bytes) = match link.ask(StoreAsk::Last { pass, model: self.model }).await.ok()? {
+            (StoreAnswer::Slice { bytes: file }, bytes) => (Shape::new(file).ok()?, bytes),
+            (StoreAnswer::NotHeld, _) => return Some(Ended::NotHeld),
+            _ => return None,
+        };
+        let groups = shape.last_group();
+        let due = slices::slice_bytes(shape, groups.clone()).ok()?;
+        // A group and a node for each level of the tree.
+        let slice = read_all(&mut bytes, due).await?;
+        match check(self.model, shape, groups.clone(), &slice) {
+            Ok(()) => {}
+            Err(StoreError::Lie(lie)) => return Some(Ended::Lied(lie)),
+            Err(_) => return None,
+        }
+        let request = self.request;
+        self.orders.send(Order::Begin { request, shape, groups, proves_size: true }).await.ok()?;
+        self.orders.send(Order::Bytes { request, bytes: slice }).await.ok()?;
+        Some(Ended::Done)
+    }
+}
+
+/// Checks a whole slice.
+fn check(id: ModelId, shape: Shape, groups: Range<u64>, slice: &[u8]) -> Result<(), StoreError> {
+    let mut decoder = Decoder::new(id, shape, groups)?;
+    let mut rest = slice;
+    while let Some((_, length)) = decoder.next_part() {
+        let (part, after) = rest.split_at(length.min(rest.len()));
+        decoder.push(part)?;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// All of an answer, if it is as long as it should be.
+async fn read_all(bytes: &mut SliceReceiver, due: u64) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(piece) = bytes.recv().await.ok()? {
+        if (all.len() + piece.len()) as u64 > due {
+            return None;
+        }
+        all.extend(piece);
+    }
+    Some(all)
+}
+
+/// The connection to a peer, made if there is none.
+pub(super) async fn reach<'a>(
+    net: &Net,
+    peer: &Peer,
+    link: &'a OnceCell<StoreLink>,
+) -> Result<&'a StoreLink, NetError> {
+    link.get_or_try_init(|| net.open_store(peer)).await
+}
+
+/// Asks something that is answered with a few bytes.
+pub(super) async fn answer_in_time(link: &StoreLink, ask: StoreAsk) -> Result<StoreAnswer, NetError> {
+    let late = NetError::Timeout { node: link.node(), what: "a question about weights", limit: ANSWER_WITHIN };
+    timeout(ANSWER_WITHIN, link.ask(ask)).await.unwrap_or(Err(late)).map(|(answer, _)| answer)
+}

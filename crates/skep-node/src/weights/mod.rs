@@ -1,0 +1,148 @@
+//! Weights from and for other members of the network, so that a model's file has to be on one machine only.
+//!
+//! # Who may fetch
+//! A node gives weights to whoever shows a [`Pass`](skep_types::Pass) that the gateway of its network signed for the asker's key, and to nobody else. A
+//! gateway gives a pass to whom it lets in by the rules of [`admission`](crate::admission), which counts an invite as used. So the
+//! members of one network fetch from its gateway and from each other, also while the gateway is away, and strangers get nothing.
+//!
+//! # What is given
+//! Slices of the one model that the node holds, whole or in part, also while it is still fetching ([`serve`]). The slices that one
+//! machine asks for are sent one at a time, and at most [`serve::WAITING_MAX`] of its questions wait. All of a node's uploads together keep to the owner's cap.
+//!
+//! # How a node without the file comes to it
+//! It asks the gateway what is served and who holds it, again every few seconds, and fetches from all of these at once ([`fetch`]):
+//! the last group, which proves the size; the front of the file, until the header is whole; then the tensors of its blocks. What it has
+//! stays in a partial file, from which it computes and which it serves, and which a later start goes on with.
+
+mod ask;
+mod bucket;
+mod choose;
+mod fetch;
+mod gateway;
+mod serve;
+mod writer;
+
+pub use choose::choose_blocks;
+pub use fetch::{FetchProgress, Fetched, Fetching, Report};
+
+use crate::gateway::Gateway;
+use crate::node::NodeError;
+use serve::Server;
+use skep_net::{Net, NetConfig, NetEvent, NetLimits};
+use skep_store::Reader;
+use skep_types::wire::{Peer, ServedModel, StoreAnswer, StoreAsk};
+use skep_types::{Invite, ModelId, NodeId};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How a machine is reached, and what it may give.
+pub struct WeightsConfig {
+    /// Its secret key.
+    pub secret: [u8; 32],
+    /// UDP address to listen on; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// The gateway whose network this machine is of; `None` when it is one itself.
+    pub network: Option<NodeId>,
+    /// Most bytes per second of weights that it sends, over all askers; 0 gives nothing to anybody, `None` sets no cap.
+    pub upload: Option<u64>,
+}
+
+/// A machine's endpoint with what it holds of a model: it serves that to other members, and fetches what it lacks. A
+/// [`Node`](crate::Node) may be started on it.
+pub struct Weights {
+    pub(crate) net: Net,
+    events: Option<mpsc::Receiver<NetEvent>>,
+    server: Arc<Server>,
+    task: JoinHandle<()>,
+}
+
+impl Weights {
+    /// Opens the endpoint. It holds nothing yet.
+    ///
+    /// # Errors
+    /// [`NodeError::Net`], for instance when the port is in use.
+    pub async fn bind(config: WeightsConfig) -> Result<Self, NodeError> {
+        let limits = NetLimits::default();
+        let (net, events) = Net::bind(NetConfig { secret: config.secret, bind: config.bind, limits }).await?;
+        let server = Arc::new(Server::new(config.network.unwrap_or(net.node_id()), config.upload));
+        let task = tokio::spawn(serve::run(net.store_asks(), server.clone()));
+        Ok(Self { net, events: Some(events), server, task })
+    }
+
+    /// Shares a whole file. It is read once, to hash it; the nodes of its tree are kept in `folder`, beside those of other files. Waits
+    /// for the disk.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`].
+    pub fn share(&self, file: &Path, folder: &Path) -> Result<ModelId, NodeError> {
+        let io = |what| move |source| NodeError::Folder { what, path: folder.to_owned(), source };
+        std::fs::create_dir_all(folder).map_err(io("create"))?;
+        let unfinished = folder.join(format!("{}.tree", std::process::id()));
+        let reader = Reader::build(file, &unfinished)?;
+        let id = reader.id();
+        std::fs::rename(&unfinished, folder.join(format!("{id}.tree"))).map_err(io("rename a file in"))?;
+        self.hold(reader);
+        Ok(id)
+    }
+
+    /// Serves what `reader` reads.
+    pub fn hold(&self, reader: Reader) {
+        self.server.hold(reader);
+    }
+
+    /// The model of which this machine holds some.
+    pub fn model(&self) -> Option<ModelId> {
+        self.server.held().map(|reader| reader.id())
+    }
+
+    /// Asks a gateway what its network serves, and to be let in for that.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`]; [`NodeError::Net`] when it cannot be reached.
+    pub async fn ask_network(&self, gateway: &Peer, invite: Option<&Invite>) -> Result<ServedModel, NodeError> {
+        let link = self.net.open_store(gateway).await?;
+        let ask = StoreAsk::Network { invite: invite.cloned() };
+        match ask::answer_in_time(&link, ask).await? {
+            StoreAnswer::Network(served) => Ok(served),
+            StoreAnswer::Refused { reason } => Err(NodeError::Refused { reason }),
+            _ => Err(NodeError::Refused { reason: "it does not say what it serves".into() }),
+        }
+    }
+
+    /// Begins or goes on to fetch the model that the network serves, into its folder in `store`.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`], for instance when another process is at it.
+    pub async fn fetch(&self, gateway: Peer, served: ServedModel, store: &Path) -> Result<Fetching, NodeError> {
+        Fetching::new(self.net.clone(), self.server.clone(), gateway, served, store.to_owned()).await
+    }
+
+    /// Closes the endpoint.
+    pub async fn close(self) {
+        self.task.abort();
+        self.net.close().await;
+    }
+
+    /// What other machines do to this one besides; a node takes it over.
+    pub(crate) fn take_events(&mut self) -> mpsc::Receiver<NetEvent> {
+        self.events.take().unwrap_or_else(|| mpsc::channel(1).1)
+    }
+
+    /// The parts that a node goes on with; the gateway, if it is one, says from now on what the network serves.
+    pub(crate) fn into_parts(self, gateway: Option<Gateway>) -> (JoinHandle<()>, Sent) {
+        self.server.set_gateway(gateway);
+        (self.task, Sent(self.server))
+    }
+}
+
+/// Says how many bytes of weights this node has sent.
+pub(crate) struct Sent(Arc<Server>);
+
+impl Sent {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.sent_bytes()
+    }
+}
