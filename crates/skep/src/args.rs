@@ -3,7 +3,7 @@
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use skep_kernels::Isa;
 use skep_node::MAX_INVITE_HOURS;
-use skep_types::{BlockRange, MAX_INVITE_USES};
+use skep_types::{BlockRange, MAX_INVITE_USES, ModelId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Start a node: alone it is a complete network, with an invite's link it serves blocks to another
     Up(UpArgs),
+    /// Bring a model to this machine: from a file, over HTTPS, or from a network
+    Pull(PullArgs),
     /// Print a link with which other machines join the network that runs on this one
     Invite(InviteArgs),
     /// Ask a running network; without a prompt, chat until the end of input
@@ -89,6 +91,31 @@ impl From<IsaName> for Isa {
 pub(crate) enum ModelCommand {
     /// Show what a GGUF file holds and whether Skep can run it
     Inspect(InspectArgs),
+    /// List the models on this machine that were pulled, or of which a network's members gave some
+    List(ListArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PullArgs {
+    /// hf:OWNER/REPOSITORY[@REVISION]/FILE.gguf, an https address, a GGUF file, or the LINK of an invite for what that network serves
+    #[arg(value_name = "FROM")]
+    pub(crate) from: String,
+    /// Name for `skep up --model` [default: that of the file]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Take it only if it is this model: 64 hexadecimal digits
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<ModelId>,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -8,11 +8,13 @@ mod bench;
 mod chat;
 mod client;
 mod demo;
+mod download;
 mod error;
 mod home;
 mod inspect;
 mod invite;
 mod output;
+mod pull;
 mod status;
 mod up;
 mod weights;
@@ -38,11 +40,13 @@ fn run(args: Args) -> Result<(), Error> {
     match args.command {
         Command::Demo(args) => runtime()?.block_on(demo::run(args)),
         Command::Up(args) => runtime()?.block_on(up::run(args)),
+        Command::Pull(args) => runtime()?.block_on(pull::run(args)),
         Command::Invite(args) => invite::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Models(args) => status::models(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),
+        Command::Model(ModelCommand::List(args)) => pull::list(&args),
         Command::Bench(BenchCommand::Model(args)) => bench::run(&args),
     }
 }

@@ -176,11 +176,12 @@ fn a_full_disk() {
 #[test]
 fn help_says_what_the_page_of_it_says() {
     let home = tempfile::tempdir().unwrap();
-    let pages: [(&str, &[&str]); 5] = [
+    let pages: [(&str, &[&str]); 6] = [
         ("skep", &["--help"]),
         ("demo", &["demo", "--help"]),
         ("up", &["up", "--help"]),
         ("invite", &["invite", "--help"]),
+        ("pull", &["pull", "--help"]),
         ("chat", &["chat", "--help"]),
     ];
     for (name, arguments) in pages {

@@ -1,0 +1,179 @@
+//! Real processes without the model's file come to their blocks of it: counted on the wire, killed in the middle, and without the machine
+//! where the file was.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+#[path = "common/model.rs"]
+mod model;
+
+use serde_json::Value;
+use skep_model::Gguf;
+use skep_store::adopt;
+use skep_types::ModelId;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A running `skep up`. Dropping it ends the process, as `kill -9` does.
+struct Up {
+    child: Child,
+    said: Value,
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Up {
+    fn fetched(&self, what: &str) -> u64 {
+        self.said["fetched"][what].as_u64().unwrap()
+    }
+}
+
+fn skep(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
+    command.env("SKEP_HOME", home).stdin(Stdio::null());
+    command
+}
+
+fn start(home: &Path, arguments: &[&str]) -> Child {
+    skep(home).args(["up", "--json", "--threads", "1"]).args(arguments).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits until it says that it is ready.
+fn ready(mut child: Child) -> Up {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it did not start: {line}"));
+    Up { child, said }
+}
+
+fn up(home: &Path, arguments: &[&str]) -> Up {
+    ready(start(home, arguments))
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+/// Waits until as many nodes are alive.
+fn wait_for_nodes(home: &Path, api: &str, wanted: usize) {
+    loop {
+        let view: Value = serde_json::from_str(&succeed(skep(home).args(["status", "--json", "--api", api]))).unwrap();
+        if view["nodes"].as_array().unwrap().iter().filter(|node| node["alive"] == true).count() == wanted {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A network of one machine that has the six-block model, and its port.
+struct Origin {
+    home: tempfile::TempDir,
+    file: String,
+    listen: String,
+    bytes: Vec<u8>,
+}
+
+impl Origin {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let (file, bytes) = (home.path().join("model.gguf"), model::six_blocks());
+        std::fs::write(&file, &bytes).unwrap();
+        let port = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+        // On all addresses, so that whoever joins needs an invite.
+        Self { file: file.to_str().unwrap().to_owned(), listen: format!("0.0.0.0:{port}"), home, bytes }
+    }
+
+    fn up(&self, arguments: &[&str]) -> Up {
+        let listen = ["--model", &self.file, "--blocks", "0..1", "--listen", &self.listen, "--port", "0"];
+        up(self.home.path(), &[&listen, arguments].concat())
+    }
+
+    fn link(&self, gateway: &Up) -> String {
+        succeed(skep(self.home.path()).args(["invite", "--api", gateway.said["api"].as_str().unwrap()]))
+    }
+
+    /// Bytes of the tensors of so many blocks.
+    fn block_bytes(&self, blocks: std::ops::Range<u32>) -> u64 {
+        let gguf = Gguf::from_bytes(self.bytes.clone()).unwrap();
+        let of = |name: &str| blocks.clone().any(|block| name.starts_with(&format!("blk.{block}.")));
+        gguf.tensors().iter().filter(|info| of(&info.name)).map(|info| info.bytes).sum()
+    }
+
+    /// Bytes of the model that a machine has, as it noted them down.
+    fn held(&self, home: &Path) -> u64 {
+        let stored = adopt::stored(&home.join("models"), ModelId::of(&self.bytes)).unwrap();
+        stored.map_or(0, |stored| stored.bytes())
+    }
+}
+
+/// Bytes of a file that take space on the disk.
+#[cfg(unix)]
+fn on_disk(home: &Path, id: ModelId) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(home.join("models").join(id.to_string()).join("model.gguf")).map_or(0, |file| file.blocks() * 512)
+}
+
+#[cfg(unix)]
+#[test]
+fn processes_killed_at_half_of_a_fetch_go_on_where_they_were() {
+    let (origin, home) = (Origin::new(), tempfile::tempdir().unwrap());
+    let gateway = origin.up(&["--upload", "4MB"]);
+    let (link, id) = (origin.link(&gateway), ModelId::of(&origin.bytes));
+    let own = origin.block_bytes(2..4);
+    let arguments = [link.as_str(), "--blocks", "2..4"];
+    let mut child = start(home.path(), &arguments);
+    while origin.held(home.path()) < own / 2 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it had half");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let had = on_disk(home.path(), id);
+    let again = up(home.path(), &arguments);
+    let (kept, came) = (again.fetched("kept_bytes"), again.fetched("received_bytes"));
+    println!("it had {had} bytes, kept {kept} of them and received {came} more; its blocks have {own}");
+    assert!(had < own, "it was killed too late: {had} of {own}");
+    assert!(had.saturating_sub(kept) * 20 < had, "{had} bytes were here, and {kept} of them counted");
+    assert!(kept + came < own / 10 * 11, "{kept} bytes kept and {came} received for {own}");
+}
+
+#[test]
+fn processes_need_the_origin_no_more_once_others_hold_the_blocks() {
+    let (origin, homes) = (Origin::new(), [(); 3].map(|()| tempfile::tempdir().unwrap()));
+    let gateway = origin.up(&[]);
+    let link = origin.link(&gateway);
+    let spans = [("0..3", 0..3), ("3..6", 3..6), ("2..4", 2..4)];
+    let mut nodes = Vec::new();
+    for (home, (text, blocks)) in homes.iter().zip(&spans[..2]) {
+        let node = up(home.path(), &[&link, "--blocks", text]);
+        let (came, own) = (node.fetched("received_bytes"), origin.block_bytes(blocks.clone()));
+        println!("blocks {text}: {came} bytes received for {own} of blocks, with an end of the model");
+        nodes.push(node);
+    }
+    // The machine with the file comes back, at its old address, and gives nothing any more.
+    drop(gateway);
+    let gateway = origin.up(&["--upload", "0"]);
+    let api = gateway.said["api"].as_str().unwrap();
+    wait_for_nodes(origin.home.path(), api, 3);
+    let (text, blocks) = spans[2].clone();
+    let node = up(homes[2].path(), &[&link, "--blocks", text]);
+    let (came, own) = (node.fetched("received_bytes"), origin.block_bytes(blocks));
+    println!("blocks {text}: {came} bytes received for {own} of blocks ({:.3} times)", came as f64 / own as f64);
+    assert!(came * 10 <= own * 11, "{came} bytes were received for {own}");
+    // They compute with it: the last blocks are on the second node only.
+    let answer = ureq::post(format!("{api}/v1/completions"))
+        .header("content-type", "application/json")
+        .send(r#"{"prompt": "Who?", "max_tokens": 2}"#)
+        .unwrap();
+    let (route, last) =
+        (answer.headers()["skep-route"].to_str().unwrap(), nodes[1].said["node"]["id"].as_str().unwrap());
+    assert!(route.contains(&last[..10]), "{last} is not in {route}");
+}
