@@ -159,9 +159,10 @@ impl Net {
     /// Connects to the store of `to`.
     ///
     /// # Errors
-    /// When it cannot be reached within [`NetLimits::connect_timeout`](crate::NetLimits::connect_timeout).
+    /// When it cannot be reached within [`NetLimits::hello_timeout`](crate::NetLimits::hello_timeout): nobody waits for a token here, and
+    /// when the first packet is lost QUIC sends it again only after a second.
     pub async fn open_store(&self, to: &Peer) -> Result<StoreLink, NetError> {
-        let connection = self.shared.connect(to, BULK_ALPN).await?;
+        let connection = self.shared.connect(to, BULK_ALPN, self.shared.limits.hello_timeout).await?;
         Ok(StoreLink { shared: self.shared.clone(), node: to.node, connection })
     }
 

@@ -142,11 +142,11 @@ impl Shared {
         if self.book().count(true) >= limit {
             return Err(NetError::TooManyConnections { limit });
         }
-        Ok(serve::adopt(self, self.connect(to, ALPN).await?, true))
+        Ok(serve::adopt(self, self.connect(to, ALPN, self.limits.connect_timeout).await?, true))
     }
 
-    /// A new connection.
-    pub(crate) async fn connect(&self, to: &Peer, alpn: &[u8]) -> Result<Connection, NetError> {
+    /// A new connection, made within `limit`.
+    pub(crate) async fn connect(&self, to: &Peer, alpn: &[u8], limit: Duration) -> Result<Connection, NetError> {
         let node = to.node;
         if self.closed.load(Ordering::Relaxed) {
             return Err(NetError::Closed);
@@ -159,7 +159,7 @@ impl Shared {
         }
         let key = PublicKey::from_bytes(&node.0).map_err(|_| NetError::NotAKey { node })?;
         let address = EndpointAddr::from_parts(key, to.addrs.iter().copied().map(TransportAddr::Ip));
-        within(self.limits.connect_timeout, node, "connecting", async {
+        within(limit, node, "connecting", async {
             let connected = self.endpoint.connect(address, alpn).await;
             connected.map_err(|fault| NetError::Connect { node, reason: format!("{fault:#}") })
         })

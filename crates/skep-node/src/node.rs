@@ -24,6 +24,9 @@ const ARRIVAL_QUEUE: usize = 1024;
 /// How long a node waits before it asks again to be taken in.
 const REJOIN_AFTER: Duration = Duration::from_millis(500);
 
+/// How often a node that starts asks to be taken in, when no answer comes.
+const JOIN_TRIES: u32 = 3;
+
 /// What a node is to be.
 pub struct NodeConfig {
     /// Its secret key.
@@ -202,7 +205,7 @@ impl Node {
         let Some(gateway) = gateway else { return Ok(()) };
         let same_machine = gateway.addrs.iter().all(|addr| addr.ip().is_loopback());
         let join = Join { pid: join.pid.filter(|_| same_machine), ..join };
-        match self.net.join(&gateway, join.clone()).await? {
+        match first_join(&self.net, &gateway, &join).await? {
             JoinReply::Welcome => {}
             JoinReply::Refused { reason } => return Err(NodeError::Refused { reason }),
         }
@@ -288,6 +291,18 @@ fn admission(net: &Net, bind: SocketAddr, file: Option<PathBuf>) -> Result<Admis
     }
     Admission::by_invite(net.node_id(), file.clone())
         .map_err(|source| NodeError::Admitted { path: file.unwrap_or_default(), source })
+}
+
+/// Asks to be taken in. A lost packet costs a dial, so a person does not have to try again for it.
+async fn first_join(net: &Net, gateway: &Peer, join: &Join) -> Result<JoinReply, NetError> {
+    let mut reply = net.join(gateway, join.clone()).await;
+    for _ in 1..JOIN_TRIES {
+        if !matches!(reply, Err(NetError::Timeout { .. })) {
+            break;
+        }
+        reply = net.join(gateway, join.clone()).await;
+    }
+    reply
 }
 
 /// Asks again to be taken in whenever the gateway has not answered for a while, so that a restarted gateway finds its nodes.
