@@ -56,6 +56,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
     spinner.finish_and_clear();
     let (killer, known) = (children.clone(), gateway.clone());
     gateway.set_unplug(Arc::new(move |node| end_node(&killer, &known, node)));
+    let ended = ended();
     if args.json {
         announce_json(&api, &gateway, &children)?;
     } else {
@@ -64,7 +65,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
     if !args.json && !args.no_open {
         open_page(&api);
     }
-    let served = skep_api::serve(listener, skep_api::router(gateway, ApiConfig::default()), ended()).await;
+    let served = skep_api::serve(listener, skep_api::router(gateway, ApiConfig::default()), ended).await;
     end_all(&children).await;
     node.close().await;
     served.map_err(|source| Error::System { what: "serving the API".into(), source })

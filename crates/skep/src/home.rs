@@ -18,6 +18,14 @@ pub(crate) fn folder() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(".skep"))
 }
 
+/// This machine's key, made when there is none.
+pub(crate) fn key() -> Result<[u8; 32], Error> {
+    let folder = folder();
+    let fault = |source| Error::System { what: format!("creating {}", folder.display()), source };
+    std::fs::create_dir_all(&folder).map_err(fault)?;
+    Ok(skep_net::load_or_create_key(&folder.join("node.key"))?)
+}
+
 /// The folder of the models that were fetched, each in a folder of its own, named by its id.
 pub(crate) fn store() -> PathBuf {
     folder().join("models")

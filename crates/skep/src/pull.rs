@@ -127,7 +127,7 @@ fn from_url(args: &PullArgs, address: &download::Address) -> Result<(ModelId, St
 
 async fn from_network(args: &PullArgs, invite: &Invite) -> Result<(ModelId, String), Error> {
     let gateway = invite.terms.gateway();
-    let secret = skep_net::load_or_create_key(&home::folder().join("node.key"))?;
+    let secret = home::key()?;
     let bind = invite::where_to_listen(Some(invite));
     let weights = Weights::bind(WeightsConfig { secret, bind, network: Some(gateway.node), upload: Some(0) }).await?;
     let bar = bar(args.json);

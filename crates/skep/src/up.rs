@@ -27,11 +27,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?.or(invited_to);
     // The port is taken before anything slow, so that a person who must choose another one learns it at once.
     let listener = if join.is_none() { Some(listen(args.port).await?) } else { None };
-    let secret = if args.ephemeral {
-        skep_net::random_bytes()
-    } else {
-        skep_net::load_or_create_key(&home::folder().join("node.key"))?
-    };
+    let secret = if args.ephemeral { skep_net::random_bytes() } else { home::key()? };
     let bind = args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref()));
     let network = join.as_ref().map(|gateway| gateway.node);
     let weights = Weights::bind(WeightsConfig { secret, bind, network, upload: args.upload }).await?;
@@ -64,8 +60,9 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     match (listener, node.gateway()) {
         (Some(listener), Some(gateway)) => serve(&args, &node, gateway.clone(), listener).await?,
         _ => {
+            let ended = ended();
             announce(&args, &node, blocks, None, fetched.as_ref())?;
-            ended().await;
+            ended.await;
         }
     }
     node.close().await;
@@ -73,13 +70,13 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
 }
 
 async fn serve(args: &UpArgs, node: &Node, gateway: Gateway, listener: TcpListener) -> Result<(), Error> {
-    let api = api_url(&listener)?;
+    let (api, ended) = (api_url(&listener)?, ended());
     let blocks = gateway.network().nodes.first().and_then(|view| view.blocks);
     if let Some(blocks) = blocks {
         announce(args, node, blocks, Some(&api), None)?;
     }
     let router = skep_api::router(gateway, ApiConfig::default());
-    let served = skep_api::serve(listener, router, ended()).await;
+    let served = skep_api::serve(listener, router, ended).await;
     served.map_err(|source| Error::System { what: "serving the API".into(), source })
 }
 
@@ -156,29 +153,30 @@ pub(crate) fn api_url(listener: &TcpListener) -> Result<String, Error> {
     Ok(format!("http://{address}"))
 }
 
-/// Resolves at Ctrl-C or when the system asks the process to end.
-pub(crate) async fn ended() {
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
+/// Resolves at Ctrl-C or when the system asks the process to end. From this call on, not only from the first poll, neither ends the
+/// process by itself: whoever is told that it is ready may end it at once.
+pub(crate) fn ended() -> impl Future<Output = ()> {
     #[cfg(unix)]
     {
-        use tokio::signal::unix::{SignalKind, signal};
-        let terminate = async {
-            match signal(SignalKind::terminate()) {
-                Ok(mut signal) => signal.recv().await,
-                Err(_) => std::future::pending().await,
-            }
+        use tokio::signal::unix::{Signal, SignalKind, signal};
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+        let next = async |signal: Option<Signal>| match signal {
+            Some(mut signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
         };
-        tokio::select! {
-            () = interrupt => {}
-            _ = terminate => {}
+        async move {
+            tokio::select! {
+                () = next(interrupt) => {}
+                () = next(terminate) => {}
+            }
         }
     }
     #[cfg(not(unix))]
-    interrupt.await;
+    async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// A sign of life for work of unknown length; silent where standard error is not a terminal or the output is for a program.

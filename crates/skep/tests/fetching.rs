@@ -129,15 +129,17 @@ fn processes_killed_at_half_of_a_fetch_go_on_where_they_were() {
     let (link, id) = (origin.link(&gateway), ModelId::of(&origin.bytes));
     let own = origin.block_bytes(2..4);
     let arguments = [link.as_str(), "--blocks", "2..4"];
-    let mut child = start(home.path(), &arguments);
-    while origin.held(home.path()) < own / 2 {
+    // As on a machine where Skep never ran.
+    let home = home.path().join("new");
+    let mut child = start(&home, &arguments);
+    while origin.held(&home) < own / 2 {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it had half");
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let had = on_disk(home.path(), id);
-    let again = up(home.path(), &arguments);
+    let had = on_disk(&home, id);
+    let again = up(&home, &arguments);
     let (kept, came) = (again.fetched("kept_bytes"), again.fetched("received_bytes"));
     println!("it had {had} bytes, kept {kept} of them and received {came} more; its blocks have {own}");
     assert!(had < own, "it was killed too late: {had} of {own}");
