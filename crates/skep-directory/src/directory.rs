@@ -132,7 +132,7 @@ impl Directory {
             Message::Find { shard, blocks, salt } => {
                 let shelf = self.shelves.get(&shard);
                 let offers = shelf.map_or_else(Vec::new, |shelf| shelf.find(blocks, salt, now_ms / 1000));
-                let servers = shelf.map_or(0, |shelf| shelf.servers(&shard));
+                let servers = shelf.map_or(0, |shelf| shelf.servers(&shard, now_ms));
                 Some(Message::Found { shard, servers, size: self.size, offers })
             }
             Message::Here { record } => {
@@ -180,13 +180,13 @@ impl Directory {
             }
         }
         let kept = self.kept.get(&from).copied().unwrap_or(0);
-        let shelf = self.shelves.entry(shard).or_default();
+        let shelf = self.shelves.entry(shard).or_insert_with(|| Shelf::new(now_ms));
         if kept >= OFFERS_PER_NODE && !shelf.has(point, from) {
-            let servers = shelf.servers(&shard);
+            let servers = shelf.servers(&shard, now_ms);
             return refused(Refusal::TooMany, servers);
         }
         let change = shelf.insert(point, offer, now_ms / 1000, keys);
-        let servers = shelf.servers(&shard);
+        let servers = shelf.servers(&shard, now_ms);
         if shelf.len() == 0 {
             self.shelves.remove(&shard);
         }

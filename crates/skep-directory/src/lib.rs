@@ -13,7 +13,8 @@
 //! encoding, or over `"skep volunteer 1\0"` and the node; `+` wraps, and `mix` is the finaliser of SplitMix64.
 //!
 //! A shard keeps at most [`SHELF_MAX`] offers: those with the lowest points, so all copies agree on which. From the highest point kept
-//! and the number below it a directory estimates how many servers the model has ([`Shard::servers`]). A node publishes at depth 0 as long
+//! and the number below it a directory estimates how many servers the model has ([`Shard::servers`]); it says nothing of that until it
+//! has kept the shard for one [`PUBLISH_MS`], when all have published there. A node publishes at depth 0 as long
 //! as it is kept there, and, if the model has more than [`SHARD_TARGET`] servers, at depth `⌈log₂(servers / SHARD_TARGET)⌉`. So depth
 //! 0 is a fair sample of a popular model from which anyone learns its size, and the rest is spread evenly. The depth changes only when
 //! the estimate is off by [`DEPTH_SLACK`], so that no one moves to and fro.

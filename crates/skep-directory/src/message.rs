@@ -46,7 +46,7 @@ pub enum Message {
     Kept {
         /// Where.
         shard: Shard,
-        /// How many servers the model has, about.
+        /// How many servers the model has, about; 0 if that is not known yet.
         servers: u32,
         /// Offers in the network.
         size: u32,
@@ -57,7 +57,7 @@ pub enum Message {
         shard: Shard,
         /// Why.
         reason: Refusal,
-        /// How many servers the model has, about.
+        /// How many servers the model has, about; 0 if that is not known yet.
         servers: u32,
     },
     /// Forget the sender's offers of this model.
@@ -78,7 +78,7 @@ pub enum Message {
     Found {
         /// Where they come from.
         shard: Shard,
-        /// How many servers the model has, about.
+        /// How many servers the model has, about; 0 if that is not known yet.
         servers: u32,
         /// Offers in the network.
         size: u32,

@@ -175,8 +175,10 @@ impl Service {
         let mut seen = self.servers;
         seen.sort_unstable();
         let known = seen.iter().filter(|servers| **servers > 0).count();
-        let median = seen[COPIES - 1 - known.saturating_sub(1) / 2];
-        self.depth = depth_for(median, self.depth);
+        if known > 0 {
+            let median = seen[COPIES - 1 - (known - 1) / 2];
+            self.depth = depth_for(median, self.depth);
+        }
         if refusal.is_some() && !crowded {
             self.places[at].fail(from, now_ms);
         }

@@ -1,8 +1,8 @@
 //! The offers of one shard.
 
-use crate::Shard;
 use crate::message::{OFFERS_MAX, Refusal};
 use crate::shard::rank;
+use crate::{PUBLISH_MS, Shard};
 use skep_types::offer::Offer;
 use skep_types::signed::{Keys, Signed};
 use skep_types::{BlockRange, NodeId};
@@ -12,9 +12,11 @@ use std::collections::BTreeMap;
 pub const SHELF_MAX: usize = 1024;
 
 /// Offers by point and node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shelf {
     offers: BTreeMap<(u64, NodeId), Signed<Offer>>,
+    /// When all that publish here have done so once.
+    whole_ms: u64,
 }
 
 /// What became of an offer that is kept.
@@ -27,11 +29,20 @@ pub(crate) enum Change {
 }
 
 impl Shelf {
+    pub fn new(now_ms: u64) -> Self {
+        Self { offers: BTreeMap::new(), whole_ms: now_ms + PUBLISH_MS }
+    }
+
     pub fn len(&self) -> usize {
         self.offers.len()
     }
 
-    pub fn servers(&self, shard: &Shard) -> u32 {
+    /// How many servers the model has, about; 0 as long as that is not known. An estimate from a shelf that has just been put
+    /// up would send a model's nodes to a lesser depth and soon back.
+    pub fn servers(&self, shard: &Shard, now_ms: u64) -> u32 {
+        if now_ms < self.whole_ms {
+            return 0;
+        }
         shard.servers(self.len(), self.offers.last_key_value().map_or(0, |((point, _), _)| *point))
     }
 

@@ -4,7 +4,7 @@
 mod net;
 
 use net::*;
-use skep_directory::{BURST, Directory, Effect, Input, Message, Shard, THERE_MAX};
+use skep_directory::{BURST, Directory, Effect, Input, Message, PUBLISH_MS, Shard, THERE_MAX};
 use skep_types::{ModelId, NodeId};
 
 /// The directories of the only shard, the highest first.
@@ -18,6 +18,10 @@ fn keepers(net: &Net) -> Vec<NodeId> {
 fn a_node_alone_finds_itself() {
     let mut net = Net::new(1);
     assert!(net.members[&node(0)].is_published());
+    // How many there are it says when all have had the time to publish.
+    let (offers, servers) = net.find(0, 1);
+    assert_eq!((offers.len(), servers), (1, 0));
+    net.pass(PUBLISH_MS);
     let (offers, servers) = net.find(0, 1);
     assert_eq!((offers.len(), servers), (1, 1));
 }

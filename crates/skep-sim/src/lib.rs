@@ -5,7 +5,8 @@
 //!
 //! - **Links.** Nodes lie on a square; one-way delay is 3 ms plus up to 70 ms by distance plus up to 10 ms of jitter. A lost message costs
 //!   its sender one more round trip, as on a stream. Sizes are those of the encodings, plus [`OVERHEAD_BYTES`] for each message and
-//!   [`HANDSHAKE_BYTES`] on each side for a message to a node with whom no connection is kept.
+//!   [`HANDSHAKE_BYTES`] on each side for a question to a node with whom no connection is kept, and for the first offer that goes to a
+//!   directory.
 //! - **Signatures.** 64 bits of a mix under the signer's key in place of ed25519: as long, as deterministic, much cheaper.
 //! - **Churn.** Lives are exponential; half of the nodes say that they go. Whoever went is replaced by a new key, which looks for
 //!   the model's offers and takes the span that `join` names.
@@ -58,7 +59,8 @@ impl Config {
         Self {
             nodes,
             seed,
-            settle_s: 90,
+            // All start at once; until the pauses between their questions have grown to two minutes, they ask in step.
+            settle_s: 300,
             measure_s: 60,
             routes: 32,
             life_s: 3600,

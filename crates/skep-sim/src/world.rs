@@ -16,7 +16,8 @@ use std::time::Duration;
 pub const OVERHEAD_BYTES: u64 = 58;
 /// What opening a connection takes on each side: the padded first flights and the certificates.
 pub const HANDSHAKE_BYTES: u64 = 3_000;
-/// What a kept connection sends on each side every five seconds.
+/// What a kept connection sends on each side every five seconds, or every twenty between volunteers: these can be reached from
+/// everywhere, so no mapping of an address translator has to be kept open.
 const KEEP_ALIVE_BYTES: u64 = 65;
 /// When the simulation begins, Unix milliseconds.
 const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -44,6 +45,25 @@ struct Node {
     wake_ms: u64,
     servers: u32,
     sent: u64,
+    /// The latest directories that it published at, to which connections are kept.
+    connected: Vec<(u32, u32)>,
+}
+
+/// Directories that a node keeps connections to: three for each of its places, and some that have just been replaced.
+const CONNECTED_MAX: usize = 9;
+
+impl Node {
+    /// Whether a connection must be opened to publish there.
+    fn connects(&mut self, directory: (u32, u32)) -> bool {
+        if self.connected.contains(&directory) {
+            return false;
+        }
+        if self.connected.len() == CONNECTED_MAX {
+            self.connected.remove(0);
+        }
+        self.connected.push(directory);
+        true
+    }
 }
 
 #[derive(Debug)]
@@ -102,6 +122,7 @@ impl World {
             wake_ms: 0,
             servers: 0,
             sent: 0,
+            connected: Vec::new(),
         };
         let nodes: Vec<Node> = (0..config.nodes).map(|_| node(&mut rng)).collect();
         let first = (0..config.nodes).filter(|index| eligible(&key(*index, 0), config.nodes, 1)).collect();
@@ -233,6 +254,7 @@ impl World {
         node.member = None;
         node.machine.blocks = None;
         node.life += 1;
+        node.connected.clear();
         node.servers = 0;
         self.queue.push(self.queue.now_ms() + REPLACE_MS, Event::Start(index));
     }
@@ -267,8 +289,11 @@ impl World {
             Message::Who { .. } | Message::Find { .. } if member.is_none_or(|member| !member.keeps(&to)) => {
                 HANDSHAKE_BYTES
             }
-            Message::Publish { .. } => KEEP_ALIVE_BYTES * skep_directory::PUBLISH_MS / 5_000,
-            Message::Here { .. } => KEEP_ALIVE_BYTES * skep_directory::RENEW_MS / 5_000,
+            Message::Publish { .. } => {
+                let opened = self.nodes[index as usize].connects(owner(&to));
+                KEEP_ALIVE_BYTES * skep_directory::PUBLISH_MS / 5_000 + u64::from(opened) * HANDSHAKE_BYTES
+            }
+            Message::Here { .. } => KEEP_ALIVE_BYTES * skep_directory::RENEW_MS / 20_000,
             _ => 0,
         };
         let now = self.queue.now_ms() - EPOCH_MS;
