@@ -1,5 +1,6 @@
 //! What a network endpoint is told, and its bounds.
 
+use skep_types::Relay;
 use std::{fmt, net::SocketAddr, time::Duration};
 
 /// What an endpoint needs to start.
@@ -9,6 +10,8 @@ pub struct NetConfig {
     pub secret: [u8; 32],
     /// The UDP socket address to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
+    /// What passes bytes on to and from peers that cannot be reached otherwise; nobody is contacted without one.
+    pub relay: Option<Relay>,
     /// Bounds.
     pub limits: NetLimits,
 }
@@ -16,13 +19,17 @@ pub struct NetConfig {
 impl NetConfig {
     /// An endpoint with the default limits.
     pub fn new(secret: [u8; 32], bind: SocketAddr) -> Self {
-        Self { secret, bind, limits: NetLimits::default() }
+        Self { secret, bind, relay: None, limits: NetLimits::default() }
     }
 }
 
 impl fmt::Debug for NetConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NetConfig").field("bind", &self.bind).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("NetConfig")
+            .field("bind", &self.bind)
+            .field("relay", &self.relay)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

@@ -75,7 +75,7 @@ impl Shared {
     }
 
     /// A connection that works as far as can be known: one that answered lately or answers now, else a new one.
-    async fn reach(self: &Arc<Self>, to: &Peer) -> Result<Arc<Link>, NetError> {
+    pub(crate) async fn reach(self: &Arc<Self>, to: &Peer) -> Result<Arc<Link>, NetError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(NetError::Closed);
         }
@@ -154,11 +154,14 @@ impl Shared {
         if node == self.node {
             return Err(NetError::ToSelf);
         }
-        if !(1..=MAX_ADDRS).contains(&to.addrs.len()) {
+        // A machine that only the relay reaches may list none.
+        let least = usize::from(self.relay.is_none());
+        if !(least..=MAX_ADDRS).contains(&to.addrs.len()) {
             return Err(NetError::Addresses { node, count: to.addrs.len() });
         }
         let key = PublicKey::from_bytes(&node.0).map_err(|_| NetError::NotAKey { node })?;
-        let address = EndpointAddr::from_parts(key, to.addrs.iter().copied().map(TransportAddr::Ip));
+        let direct = to.addrs.iter().copied().map(TransportAddr::Ip);
+        let address = EndpointAddr::from_parts(key, direct.chain(self.relay_url.clone().map(TransportAddr::Relay)));
         within(limit, node, "connecting", async {
             let connected = self.endpoint.connect(address, alpn).await;
             connected.map_err(|fault| NetError::Connect { node, reason: format!("{fault:#}") })

@@ -6,12 +6,13 @@ use skep_types::{Invite, InviteTerms, NodeId, Pass};
 
 impl Net {
     /// An invite to this machine's network until `expires`, in seconds since 1970, for `uses` machines. It names the addresses of
-    /// [`Net::peer`].
+    /// [`Net::peer`], and the relay.
     pub fn invite(&self, expires: u64, uses: u16) -> Invite {
         let peer = self.peer();
         let mut nonce = [0; 16];
         nonce.copy_from_slice(&random_bytes()[..16]);
-        let terms = InviteTerms { network: peer.node, addrs: peer.addrs, expires, nonce, uses };
+        let terms =
+            InviteTerms { network: peer.node, addrs: peer.addrs, expires, nonce, uses, relay: self.shared.relay };
         let signature = self.shared.endpoint.secret_key().sign(&terms.to_sign()).to_bytes();
         Invite { terms, signature }
     }

@@ -3,7 +3,10 @@
 //! # Protocol `skep/1`
 //! Two machines share one QUIC connection (iroh, TLS with both keys proven), dialled by whoever needs it first; either side opens
 //! streams on it. Two machines that dial each other at once end with two connections, which is harmless. A connection
-//! goes to the addresses of its [`Peer`](skep_types::wire::Peer) and nowhere else: no relay, no address service, no port mapper.
+//! goes to the addresses of its [`Peer`](skep_types::wire::Peer), to the addresses that the peer itself names on the way, and
+//! through the network's [relay](NetConfig::relay) if there is one; nowhere else: no address service, no port mapper, and no relay
+//! that nobody chose. A direct path is always taken instead of the relay. While there is none, the machine that dialled looks for one
+//! every 4 seconds, with a connection of the protocol `skep/1/look` that carries nothing and ends within 3 seconds.
 //!
 //! The first byte of a stream says what it is:
 //!
@@ -61,6 +64,7 @@ mod link;
 mod net;
 mod peer;
 mod random;
+mod relay;
 mod serve;
 mod stream;
 mod watch;
@@ -73,6 +77,7 @@ pub use key::load_or_create_key;
 pub use net::{Net, NetEvent, NetStats};
 pub use peer::{format_peer, parse_peer};
 pub use random::random_bytes;
+pub use relay::Way;
 pub use stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FrameReceiver, JoinResponder,
 };

@@ -1,5 +1,6 @@
 //! Connections by machine.
 
+use crate::Way;
 use crate::watch::Watched;
 use iroh::TransportAddr;
 use iroh::endpoint::{Connection, VarInt};
@@ -71,10 +72,25 @@ impl Link {
         self.connection.close_reason().is_none()
     }
 
-    /// Whether one of its paths goes to one of `addrs`.
+    /// Whether one of its paths goes to one of `addrs`, or through the relay, which finds a machine wherever it is.
     pub(crate) fn leads_to(&self, addrs: &[SocketAddr]) -> bool {
+        let leads = |to: &TransportAddr| to.is_relay() || addrs.iter().any(|addr| *to == TransportAddr::Ip(*addr));
+        self.connection.paths().iter().any(|path| leads(path.remote_addr()))
+    }
+
+    /// The way that packets take now.
+    pub(crate) fn way(&self) -> Option<Way> {
         let paths = self.connection.paths();
-        paths.iter().any(|path| addrs.iter().any(|addr| *path.remote_addr() == TransportAddr::Ip(*addr)))
+        let path = paths.iter().find(|path| path.is_selected())?;
+        match path.remote_addr() {
+            TransportAddr::Ip(addr) => Some(Way::Direct { addr: *addr, rtt: path.rtt() }),
+            _ => Some(Way::Relayed { rtt: path.rtt() }),
+        }
+    }
+
+    /// Whether what is sent now goes through the relay.
+    pub(crate) fn is_relayed(&self) -> bool {
+        matches!(self.way(), Some(Way::Relayed { .. }))
     }
 }
 
@@ -122,6 +138,12 @@ impl Book {
     /// Links in one direction.
     pub(crate) fn count(&self, dialled: bool) -> usize {
         self.entries.values().flat_map(|entry| &entry.links).filter(|link| link.dialled == dialled).count()
+    }
+
+    /// The machines that this one dialled and reaches through the relay only.
+    pub(crate) fn relayed(&self) -> Vec<NodeId> {
+        let newest = self.entries.iter().filter_map(|(node, entry)| Some((*node, entry.newest()?)));
+        newest.filter(|(_, link)| link.dialled && link.is_relayed()).map(|(node, _)| node).collect()
     }
 
     pub(crate) fn newest(&self, node: NodeId) -> Option<Arc<Link>> {

@@ -6,11 +6,11 @@ use crate::link::Book;
 use crate::stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FrameReceiver, JoinResponder,
 };
-use crate::{NetConfig, NetError, NetLimits, Watch, serve, watch};
+use crate::{NetConfig, NetError, NetLimits, Watch, Way, relay, serve, watch};
 use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
-use iroh::{Endpoint, RelayMode, SecretKey};
-use skep_types::NodeId;
+use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
 use skep_types::wire::{Join, JoinReply, MAX_ADDRS, Peer, StreamHello};
+use skep_types::{NodeId, Relay};
 use std::{
     fmt,
     net::SocketAddr,
@@ -25,12 +25,16 @@ use tokio::{runtime::Handle, sync::mpsc};
 pub(crate) const ALPN: &[u8] = b"skep/1";
 /// Of the connections for weights.
 pub(crate) const BULK_ALPN: &[u8] = b"skep-store/1";
+/// A connection that carries nothing; see [`crate::relay`].
+pub(crate) const LOOK: &[u8] = b"skep/1/look";
 
 /// Longer than any stall of a home computer: death is the heartbeats' business, and a connection given up loses its sessions for nothing.
 const IDLE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// Longest wait for a machine's own addresses, and for peers to hear of a close.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the relay at the start. Without it the machine begins all the same: the relay may come later.
+const RELAY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What other machines do to this one.
 pub enum NetEvent {
@@ -109,6 +113,8 @@ pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) node: NodeId,
     pub(crate) limits: NetLimits,
+    pub(crate) relay: Option<Relay>,
+    pub(crate) relay_url: Option<RelayUrl>,
     pub(crate) counters: Counters,
     pub(crate) runtime: Handle,
     pub(crate) closed: AtomicBool,
@@ -170,13 +176,16 @@ impl Net {
     /// # Errors
     /// [`NetError::Bind`], for instance when the port is in use.
     pub async fn bind(config: NetConfig) -> Result<(Self, mpsc::Receiver<NetEvent>), NetError> {
-        let NetConfig { secret, bind, limits } = config;
-        let endpoint = bind_endpoint(&secret, bind, &limits).await?;
+        let relay_url = config.relay.as_ref().and_then(relay::url);
+        let endpoint = bind_endpoint(&config, relay_url.clone()).await?;
+        let NetConfig { bind, limits, relay, .. } = config;
         let (sender, receiver) = mpsc::channel(limits.max_events.max(1));
         let shared = Arc::new(Shared {
             node: NodeId(*endpoint.id().as_bytes()),
             endpoint,
             limits,
+            relay,
+            relay_url,
             counters: Counters::default(),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),
@@ -189,6 +198,10 @@ impl Net {
         let net = Self { _guard: Arc::new(Guard(shared.clone())), shared };
         if bind.ip().is_unspecified() {
             net.learn_addresses().await;
+        }
+        if relay.is_some() {
+            net.shared.runtime.spawn(relay::look_for_direct_paths(Arc::downgrade(&net.shared)));
+            let _ = tokio::time::timeout(RELAY_PATIENCE, net.shared.endpoint.online()).await;
         }
         Ok((net, receiver))
     }
@@ -264,6 +277,30 @@ impl Net {
         paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next()).map(|path| path.rtt())
     }
 
+    /// How a machine is reached: connects to it, and waits up to `patience` for a direct path where the relay's came first.
+    ///
+    /// # Errors
+    /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
+    pub async fn way_to(&self, to: &Peer, patience: Duration) -> Result<Way, NetError> {
+        relay::way_to(&self.shared, to, patience).await
+    }
+
+    /// Whether what is sent to a connected node passes through the relay.
+    pub fn is_relayed(&self, node: NodeId) -> Option<bool> {
+        Some(self.shared.book().newest(node)?.is_relayed())
+    }
+
+    /// Whether this machine is connected to its relay; `None` if it has none. Waits a moment for the answer.
+    pub async fn relay_answers(&self) -> Option<bool> {
+        self.shared.relay?;
+        Some(tokio::time::timeout(PATIENCE, self.shared.endpoint.online()).await.is_ok())
+    }
+
+    /// The relay that this machine uses, if any.
+    pub fn relay(&self) -> Option<&Relay> {
+        self.shared.relay.as_ref()
+    }
+
     /// Whether there is a connection to `node` and, if it is watched, it answers.
     pub fn is_alive(&self, node: NodeId) -> bool {
         let most = self.shared.limits.missed_beats();
@@ -288,7 +325,9 @@ impl Net {
     }
 }
 
-async fn bind_endpoint(secret: &[u8; 32], bind: SocketAddr, limits: &NetLimits) -> Result<Endpoint, NetError> {
+async fn bind_endpoint(config: &NetConfig, relay_url: Option<RelayUrl>) -> Result<Endpoint, NetError> {
+    let NetConfig { secret, bind, limits, relay } = config;
+    let bind = *bind;
     let failed = |reason: String| NetError::Bind { addr: bind, reason };
     let idle = IdleTimeout::try_from(IDLE).map_err(|fault| failed(fault.to_string()))?;
     let transport = QuicTransportConfig::builder()
@@ -302,9 +341,9 @@ async fn bind_endpoint(secret: &[u8; 32], bind: SocketAddr, limits: &NetLimits) 
         .datagram_send_buffer_size(16 << 10)
         .congestion_controller_factory(Arc::new(FloorFactory))
         .build();
-    let builder = Endpoint::builder(presets::Minimal)
+    let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(secret))
-        .alpns(vec![ALPN.to_vec(), BULK_ALPN.to_vec()])
+        .alpns(vec![ALPN.to_vec(), BULK_ALPN.to_vec(), LOOK.to_vec()])
         .relay_mode(RelayMode::Disabled)
         .portmapper_config(PortmapperConfig::Disabled)
         .clear_address_lookup()
@@ -312,5 +351,9 @@ async fn bind_endpoint(secret: &[u8; 32], bind: SocketAddr, limits: &NetLimits) 
         .transport_config(transport)
         .bind_addr(bind)
         .map_err(|fault| failed(fault.to_string()))?;
+    if let (Some(relay), Some(url)) = (relay, relay_url) {
+        let mode = RelayMode::Custom(relay::map(relay, url));
+        builder = builder.relay_mode(mode).ca_tls_config(relay::trust(relay));
+    }
     builder.bind().await.map_err(|fault| failed(format!("{fault:#}")))
 }

@@ -2,12 +2,12 @@
 
 use crate::connect::within;
 use crate::link::{CLOSE_CROWDED, Link};
-use crate::net::{BULK_ALPN, NetEvent, Shared};
+use crate::net::{BULK_ALPN, LOOK, NetEvent, Shared};
 use crate::stream::{
     CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, FrameReceiver, Inbox, JOIN,
     JoinResponder, Outbox,
 };
-use crate::{NetError, bulk, heartbeat};
+use crate::{NetError, bulk, heartbeat, relay};
 use iroh::endpoint::{Connection, Incoming};
 use skep_types::NodeId;
 use skep_types::wire::{Join, JoinReply, StreamHello};
@@ -49,6 +49,7 @@ async fn welcome(shared: &Arc<Shared>, incoming: Incoming) {
         Some(connection) if connection.alpn() == BULK_ALPN => {
             drop(tokio::spawn(bulk::serve(shared.clone(), connection)))
         }
+        Some(connection) if connection.alpn() == LOOK => relay::be_looked_for(connection).await,
         Some(connection) if shared.book().count(false) < shared.limits.max_connections => {
             adopt(shared, connection, false);
         }

@@ -265,6 +265,8 @@ pub struct NodeView {
     pub alive: bool,
     /// Round-trip time in milliseconds.
     pub rtt_ms: Option<f64>,
+    /// Whether what is said to it passes through the relay, for want of a direct path.
+    pub relayed: bool,
     /// Frames handled for this gateway since it joined.
     pub frames: u64,
 }

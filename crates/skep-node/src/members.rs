@@ -88,6 +88,7 @@ impl Members {
                 blocks: Some(member.join.blocks),
                 alive: member.alive,
                 rtt_ms: net.rtt(*id).map(|rtt| rtt.as_secs_f64() * 1e3),
+                relayed: net.is_relayed(*id).unwrap_or(false),
                 frames: member.frames,
             })
             .collect();

@@ -31,8 +31,8 @@ const JOIN_TRIES: u32 = 3;
 pub struct NodeConfig {
     /// Its secret key.
     pub secret: [u8; 32],
-    /// UDP address to listen on; port 0 takes a free one. A gateway on a loopback address takes in every node that asks; on any
-    /// other, only those that it invited.
+    /// UDP address to listen on; port 0 takes a free one. A gateway on a loopback address and without a relay takes in every node that
+    /// asks; any other, only those that it invited.
     pub bind: SocketAddr,
     /// The model file.
     pub model: PathBuf,
@@ -147,9 +147,10 @@ impl Node {
     /// # Errors
     /// [`NodeError`] when any of that fails; nothing keeps running then.
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
-        let NodeConfig { secret, bind, ref join, .. } = config;
+        let NodeConfig { secret, bind, ref join, ref invite, .. } = config;
+        let relay = invite.as_ref().and_then(|invite| invite.terms.relay);
         let network = join.as_ref().map(|gateway| gateway.node);
-        let weights = Weights::bind(WeightsConfig { secret, bind, network, upload: Some(0) }).await?;
+        let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, upload: Some(0) }).await?;
         Self::start_on(weights, config).await
     }
 
@@ -286,7 +287,7 @@ impl Loaded {
 
 /// The door of a node at `bind`. Nobody but its own machine reaches a loopback address.
 fn admission(net: &Net, bind: SocketAddr, file: Option<PathBuf>) -> Result<Admission, NodeError> {
-    if bind.ip().is_loopback() {
+    if bind.ip().is_loopback() && net.relay().is_none() {
         return Ok(Admission::open(net.node_id()));
     }
     Admission::by_invite(net.node_id(), file.clone())

@@ -28,7 +28,7 @@ fn loopback() -> SocketAddr {
 
 async fn machine(network: Option<NodeId>, upload: Option<u64>, bind: &str) -> Weights {
     let (secret, bind) = (skep_net::random_bytes(), bind.parse().unwrap());
-    Weights::bind(WeightsConfig { secret, bind, network, upload }).await.unwrap()
+    Weights::bind(WeightsConfig { secret, bind, relay: None, network, upload }).await.unwrap()
 }
 
 fn config(bind: &str, model: PathBuf, blocks: Option<BlockRange>, join: Option<Peer>) -> NodeConfig {

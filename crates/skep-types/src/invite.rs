@@ -1,12 +1,12 @@
 //! Invites: a network's owner lets machines in.
 //!
 //! # Terms and signature
-//! An [`Invite`] is its [`InviteTerms`] and the ed25519 signature, by the key of the network's gateway, of `b"skep invite 1\0"`
+//! An [`Invite`] is its [`InviteTerms`] and the ed25519 signature, by the key of the network's gateway, of `b"skep invite 2\0"`
 //! followed by the terms in `borsh`. The gateway is the only one that must believe it: it checks its own signature, so it keeps
 //! nothing about an invite before somebody presents it, and counts the machines that an invite let in by its nonce.
 //!
 //! Whoever holds an invite may use it, so it is shown to nobody but those whom the owner invites. It holds no other secret: a key,
-//! addresses, numbers, and a signature.
+//! addresses, numbers, a signature, and the token that lets a machine use the network's relay.
 //!
 //! # Link
 //! A link is `skep:` and the unpadded base32 (RFC 4648: letters and the digits 2 to 7, so that no digit looks like a letter) of one
@@ -15,33 +15,34 @@
 //!
 //! | bytes | field | |
 //! |---|---|---|
-//! | 1 | version | 1 |
+//! | 1 | version | 2 |
 //! | 32 | network | the gateway's key |
 //! | 4 + | addrs | `u32` count, from 1 to [`MAX_ADDRS`]; each 0, IPv4 (4) and port (`u16`), or 1, IPv6 (16) and port |
 //! | 8 | expires | `u64`: seconds since 1970 |
 //! | 16 | nonce | random |
 //! | 2 | uses | `u16`: machines, from 1 to [`MAX_INVITE_USES`] |
+//! | 1 + | relay | 0 for none; or 1, its key (32), its token (16), and its address as those above |
 //! | 64 | signature | |
 //!
 //! All integers are little-endian.
 
-use crate::NodeId;
 use crate::wire::{MAX_ADDRS, Peer};
+use crate::{NodeId, Relay};
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::BASE32_NOPAD;
 use std::{fmt, net::SocketAddr, str::FromStr};
 use thiserror::Error;
 
 /// The version of a link.
-pub const INVITE_VERSION: u8 = 1;
-/// The most bytes of a link before base32; [`MAX_ADDRS`] addresses of IPv6 take 431.
+pub const INVITE_VERSION: u8 = 2;
+/// The most bytes of a link before base32; [`MAX_ADDRS`] addresses of IPv6 and a relay take 499.
 pub const MAX_INVITE_BYTES: usize = 512;
 /// The most machines that one invite may let in.
 pub const MAX_INVITE_USES: u16 = 256;
 
 const SCHEME: &str = "skep:";
 /// Makes the signature one of an invite and of nothing else that the same key signs.
-const CONTEXT: &[u8] = b"skep invite 1\0";
+const CONTEXT: &[u8] = b"skep invite 2\0";
 
 /// What an invite says.
 #[derive(Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -56,6 +57,8 @@ pub struct InviteTerms {
     pub nonce: [u8; 16],
     /// Machines that it may let in, from 1 to [`MAX_INVITE_USES`].
     pub uses: u16,
+    /// Passes bytes on between machines of the network that cannot reach each other.
+    pub relay: Option<Relay>,
 }
 
 /// A signed permission to join a network.
@@ -159,7 +162,11 @@ impl fmt::Debug for InviteTerms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("InviteTerms");
         shown.field("network", &self.network).field("addrs", &self.addrs);
-        shown.field("expires", &self.expires).field("uses", &self.uses).finish_non_exhaustive()
+        shown
+            .field("expires", &self.expires)
+            .field("uses", &self.uses)
+            .field("relay", &self.relay)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,6 +12,7 @@ mod invite;
 pub mod offer;
 mod pass;
 mod range;
+mod relay;
 pub mod signed;
 pub mod wire;
 
@@ -19,3 +20,4 @@ pub use id::{IdError, ModelId, NodeId};
 pub use invite::{INVITE_VERSION, Invite, InviteError, InviteTerms, MAX_INVITE_BYTES, MAX_INVITE_USES};
 pub use pass::{PASS_SECONDS, Pass};
 pub use range::{BlockRange, RangeError};
+pub use relay::{Relay, RelayError};

@@ -4,13 +4,18 @@
 
 use proptest::prelude::*;
 use skep_types::wire::MAX_ADDRS;
-use skep_types::{Invite, InviteError, InviteTerms, MAX_INVITE_BYTES, MAX_INVITE_USES, NodeId};
+use skep_types::{Invite, InviteError, InviteTerms, MAX_INVITE_BYTES, MAX_INVITE_USES, NodeId, Relay};
 use std::net::SocketAddr;
 
 fn invite(addrs: &[&str], uses: u16) -> Invite {
     let addrs = addrs.iter().map(|addr| addr.parse().unwrap()).collect();
-    let terms = InviteTerms { network: NodeId([1; 32]), addrs, expires: 0x6900_0000, nonce: [9; 16], uses };
+    let terms =
+        InviteTerms { network: NodeId([1; 32]), addrs, expires: 0x6900_0000, nonce: [9; 16], uses, relay: None };
     Invite { terms, signature: [7; 64] }
+}
+
+fn relay(addr: &str) -> Relay {
+    Relay { key: NodeId([5; 32]), token: [6; 16], addr: addr.parse().unwrap() }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -19,31 +24,38 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn an_invite_has_these_bytes_and_this_link() {
-    let invite = invite(&["192.0.2.7:7537", "[2001:db8::1]:7537"], 8);
+    let mut invite = invite(&["192.0.2.7:7537", "[2001:db8::1]:7537"], 8);
+    invite.terms.relay = Some(relay("192.0.2.8:443"));
     let terms = "01".repeat(32)
         + "02000000"
         + "00c0000207711d"
         + "0120010db8000000000000000000000001711d"
         + "0000006900000000"
         + &"09".repeat(16)
-        + "0800";
+        + "0800"
+        + "01"
+        + &"05".repeat(32)
+        + &"06".repeat(16)
+        + "00c0000208bb01";
     assert_eq!(hex(&borsh::to_vec(&invite).unwrap()), terms.clone() + &"07".repeat(64));
-    assert_eq!(hex(&invite.terms.to_sign()), hex(b"skep invite 1\0") + &terms);
+    assert_eq!(hex(&invite.terms.to_sign()), hex(b"skep invite 2\0") + &terms);
     assert_eq!(invite.to_string(), GOLDEN_LINK);
     assert_eq!(GOLDEN_LINK.parse(), Ok(invite.clone()));
     assert_eq!(GOLDEN_LINK.to_uppercase().parse(), Ok(invite));
 }
 
 const GOLDEN_LINK: &str = concat!(
-    "skep:aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaqaa",
-    "aaabqaaaidxchibeaaq3oaaaaaaaaaaaaaaaaaaafyr2aaaabuqaaaaaaeqscij",
-    "beeqscijbeeqscijbeeqqaaha4dqobyha4dqobyha4dqobyha4dqobyha4dqob",
-    "yha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqo"
+    "skep:aiaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaqaaaaabqaaa",
+    "idxchibeaaq3oaaaaaaaaaaaaaaaaaaafyr2aaaabuqaaaaaaeqscijbeeqscijbeeqsci",
+    "jbeeqqaabaucqkbifaucqkbifaucqkbifaucqkbifaucqkbifaucqkbifaucqmbqgaydam",
+    "bqgaydambqgaydamagaaabaroyba4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4d",
+    "qobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqoby"
 );
 
 #[test]
 fn the_largest_invite_is_within_the_limit() {
-    let largest = invite(&["[2001:db8::1]:7537"; MAX_ADDRS], MAX_INVITE_USES);
+    let mut largest = invite(&["[2001:db8::1]:7537"; MAX_ADDRS], MAX_INVITE_USES);
+    largest.terms.relay = Some(relay("[2001:db8::1]:443"));
     assert!(borsh::to_vec(&largest).unwrap().len() < MAX_INVITE_BYTES);
     assert_eq!(largest.to_string().parse(), Ok(largest));
 }
@@ -62,7 +74,7 @@ fn refusals_name_the_fault() {
         assert_eq!(refused(text), InviteError::Text, "{text}");
     }
     assert_eq!(refused(&format!("skep:{}", "a".repeat(100_000))), InviteError::TooLong);
-    assert_eq!(refused("skep:aiaa"), InviteError::Version(2));
+    assert_eq!(refused("skep:aeaa"), InviteError::Version(1));
     assert_eq!(refused(&link[..link.len() - 8]), InviteError::Malformed);
     assert_eq!(refused(&invite(&[], 1).to_string()), InviteError::Addresses(0));
     assert_eq!(refused(&invite(&["[::1]:1"; MAX_ADDRS + 1], 1).to_string()), InviteError::Addresses(17));
@@ -81,12 +93,14 @@ proptest! {
     #[test]
     fn links_round_trip(
         key: [u8; 32], expires: u64, nonce: [u8; 16], uses in 1..=MAX_INVITE_USES, half: [u8; 32],
+        relay: Option<([u8; 32], [u8; 16], (std::net::IpAddr, u16))>,
         addrs in prop::collection::vec(any::<(std::net::IpAddr, u16)>(), 1..=MAX_ADDRS),
     ) {
         let addrs = addrs.into_iter().map(SocketAddr::from).collect();
+        let relay = relay.map(|(key, token, addr)| Relay { key: NodeId(key), token, addr: addr.into() });
         let mut signature = [0; 64];
         signature[..32].copy_from_slice(&half);
-        let invite = Invite { terms: InviteTerms { network: NodeId(key), addrs, expires, nonce, uses }, signature };
+        let invite = Invite { terms: InviteTerms { network: NodeId(key), addrs, expires, nonce, uses, relay }, signature };
         prop_assert_eq!(invite.to_string().parse(), Ok(invite));
     }
 

@@ -74,7 +74,8 @@ fn what_breaks_a_bound_is_named() {
     assert_eq!(StoreAnswer::Refused { reason: "x".repeat(513) }.fault(), Some("its reason is too long"));
     let slice = |start, end| StoreAsk::Slice { pass: pass(), model: ModelId([3; 32]), start, end }.fault();
     assert_eq!((slice(3, 4), slice(4, 4), slice(5, 4)), (None, Some("its slice is empty"), Some("its slice is empty")));
-    let terms = InviteTerms { network: NodeId([1; 32]), addrs: Vec::new(), expires: 1, nonce: [0; 16], uses: 1 };
+    let terms =
+        InviteTerms { network: NodeId([1; 32]), addrs: Vec::new(), expires: 1, nonce: [0; 16], uses: 1, relay: None };
     let invite = Some(Invite { terms, signature: [0; 64] });
     assert_eq!(StoreAsk::Network { invite }.fault(), Some("its invite is not within the bounds of one"));
 }

@@ -3,12 +3,16 @@
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use skep_kernels::Isa;
 use skep_node::MAX_INVITE_HOURS;
-use skep_types::{BlockRange, MAX_INVITE_USES, ModelId};
+use skep_types::{BlockRange, MAX_INVITE_USES, ModelId, Relay};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// The port of the page and the API: SKEP on a telephone's keys.
 pub(crate) const DEFAULT_PORT: u16 = 7537;
+
+/// The port of a relay, beside that.
+pub(crate) const RELAY_PORT: u16 = 7538;
 
 /// One AI network out of many people's computers.
 #[derive(Debug, Parser)]
@@ -28,6 +32,10 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Print a link with which other machines join the network that runs on this one
     Invite(InviteArgs),
+    /// Pass bytes on between machines of a network that cannot reach each other
+    Relay(RelayArgs),
+    /// Say whether this machine can be part of a network, and what would help
+    Doctor(DoctorArgs),
     /// Ask a running network; without a prompt, chat until the end of input
     Chat(ChatArgs),
     /// Show which node holds which blocks, and how the last answer came about
@@ -159,6 +167,9 @@ pub(crate) struct UpArgs {
     /// another machine all]
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Relay for machines that cannot reach each other, as `skep relay` prints it; invites name it [default: none, or the LINK's]
+    #[arg(long, value_name = "RELAY")]
+    pub(crate) relay: Option<Relay>,
     /// Port of the page and the API; 0 takes a free one
     #[arg(long, value_name = "P", default_value_t = DEFAULT_PORT, conflicts_with_all = ["join", "link"])]
     pub(crate) port: u16,
@@ -193,6 +204,43 @@ pub(crate) struct InviteArgs {
     /// Machines that may join with it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_INVITE_USES)))]
     pub(crate) uses: u16,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RelayArgs {
+    /// Address to listen on, TCP and UDP
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddr::from(([0, 0, 0, 0], RELAY_PORT)))]
+    pub(crate) listen: SocketAddr,
+    /// Address by which others reach it [default: that of --listen]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) public: Option<SocketAddr>,
+    /// Most bytes that each machine may send through it per second, as 4MB [default: no limit]
+    #[arg(long, value_name = "BYTES", value_parser = parse_rate)]
+    pub(crate) rate: Option<NonZeroU32>,
+    /// Print one line of JSON when it is ready
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// End when standard input ends
+    #[arg(long, hide = true)]
+    pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    /// Link of an invite: is its gateway reached from here?
+    #[arg(value_name = "LINK")]
+    pub(crate) link: Option<String>,
+    /// Gateway to look for without a link, as KEY@IP:PORT
+    #[arg(long, value_name = "PEER", conflicts_with = "link")]
+    pub(crate) join: Option<String>,
+    /// Relay to ask, as `skep relay` prints it [default: none, or the LINK's]
+    #[arg(long, value_name = "RELAY")]
+    pub(crate) relay: Option<Relay>,
+    /// UDP address to try to listen on [default: a free port of all addresses]
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }
@@ -243,6 +291,11 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     let (_, power, base) = of_unit.ok_or("a number of bytes is written as 4GiB, 500MB or 1000000")?;
     let number: u64 = digits.parse().map_err(|_| "a number of bytes begins with digits, at most 2^64")?;
     number.checked_mul(u64::pow(*base, *power)).ok_or_else(|| "that is more than any machine has".to_owned())
+}
+
+fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
+    let rate = u32::try_from(parse_bytes(text)?).ok().and_then(NonZeroU32::new);
+    rate.ok_or_else(|| "a rate is 1B to 4GB per second".to_owned())
 }
 
 fn default_api() -> String {

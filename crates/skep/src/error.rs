@@ -3,6 +3,7 @@
 use skep_model::ModelError;
 use skep_net::NetError;
 use skep_node::NodeError;
+use skep_relay::RelayFault;
 use skep_store::StoreError;
 use skep_types::ModelId;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,9 @@ pub(crate) enum Error {
     /// The port of the API is taken.
     #[error("port {port} on this machine is in use")]
     PortInUse { port: u16 },
+    /// The relay cannot run.
+    #[error(transparent)]
+    Relay(#[from] RelayFault),
     /// The system refused something.
     #[error("{what}: {source}")]
     System { what: String, source: std::io::Error },
@@ -120,6 +124,10 @@ impl Error {
             Self::Node(_) | Self::Net(_) => {
                 "check the address given with --join or --listen, and that the other node is running".into()
             }
+            Self::Relay(RelayFault::NoAddress { .. }) => {
+                "say it with --public IP:PORT: the address of this machine, or of the router that passes the port on to it".into()
+            }
+            Self::Relay(_) => "choose another address with --listen".into(),
             Self::System { source, .. } => system_hint(source).into(),
             Self::NodeEnded { .. } | Self::NotReady { .. } => {
                 "its own message stands above; SKEP_LOG=info shows more".into()
@@ -149,6 +157,7 @@ impl Error {
             | Self::Node(NodeError::Model(_) | NodeError::Memory { .. }) => 3,
             Self::PortInUse { .. }
             | Self::PulledTwice { .. }
+            | Self::Relay(_)
             | Self::System { .. }
             | Self::NoInstructions { .. }
             | Self::Node(

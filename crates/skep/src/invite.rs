@@ -38,12 +38,12 @@ pub(crate) fn read(link: &str) -> Result<Invite, Error> {
     }
 }
 
-/// The address to listen on if none is chosen: a network on other machines must reach this one; else nobody needs to.
-pub(crate) fn where_to_listen(invite: Option<&Invite>) -> SocketAddr {
+/// The address to listen on if none is chosen: a network on other machines, or a relay, must reach this one; else nobody needs to.
+pub(crate) fn where_to_listen(invite: Option<&Invite>, relay: bool) -> SocketAddr {
     let addrs = invite.map_or(&[][..], |invite| &invite.terms.addrs);
-    if addrs.iter().all(|addr| addr.ip().is_loopback()) {
+    if addrs.iter().all(|addr| addr.ip().is_loopback()) && !relay {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-    } else if addrs.iter().any(SocketAddr::is_ipv4) {
+    } else if relay || addrs.iter().any(SocketAddr::is_ipv4) {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     } else {
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))

@@ -8,6 +8,7 @@ mod bench;
 mod chat;
 mod client;
 mod demo;
+mod doctor;
 mod download;
 mod error;
 mod home;
@@ -15,6 +16,7 @@ mod inspect;
 mod invite;
 mod output;
 mod pull;
+mod relay;
 mod status;
 mod up;
 mod weights;
@@ -42,6 +44,8 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Up(args) => runtime()?.block_on(up::run(args)),
         Command::Pull(args) => runtime()?.block_on(pull::run(args)),
         Command::Invite(args) => invite::run(&args),
+        Command::Relay(args) => runtime()?.block_on(relay::run(args)),
+        Command::Doctor(args) => runtime()?.block_on(doctor::run(args)),
         Command::Chat(args) => chat::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Models(args) => status::models(&args),

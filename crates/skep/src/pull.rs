@@ -128,8 +128,10 @@ fn from_url(args: &PullArgs, address: &download::Address) -> Result<(ModelId, St
 async fn from_network(args: &PullArgs, invite: &Invite) -> Result<(ModelId, String), Error> {
     let gateway = invite.terms.gateway();
     let secret = home::key()?;
-    let bind = invite::where_to_listen(Some(invite));
-    let weights = Weights::bind(WeightsConfig { secret, bind, network: Some(gateway.node), upload: Some(0) }).await?;
+    let relay = invite.terms.relay;
+    let bind = invite::where_to_listen(Some(invite), relay.is_some());
+    let weights =
+        Weights::bind(WeightsConfig { secret, bind, relay, network: Some(gateway.node), upload: Some(0) }).await?;
     let bar = bar(args.json);
     let shown = bar.clone();
     let mut report = move |progress: FetchProgress| show(&shown, progress);

@@ -33,7 +33,11 @@ fn row(node: &Value, blocks: u64) -> String {
     let (start, end) = (node["blocks"][0].as_u64().unwrap_or(0), node["blocks"][1].as_u64().unwrap_or(0));
     let cells: String = (0..blocks).map(|block| if (start..end).contains(&block) { '■' } else { '·' }).collect();
     let id = text(&node["id"]);
-    format!("  {:<10}   {state:<5}   {pid:<7}   {rtt:<10}   {cells} {start}..{end}", id.get(..10).unwrap_or(id))
+    let relayed = if node["relayed"] == true { "   through the relay" } else { "" };
+    format!(
+        "  {:<10}   {state:<5}   {pid:<7}   {rtt:<10}   {cells} {start}..{end}{relayed}",
+        id.get(..10).unwrap_or(id)
+    )
 }
 
 /// Lists the models served.

@@ -28,9 +28,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     // The port is taken before anything slow, so that a person who must choose another one learns it at once.
     let listener = if join.is_none() { Some(listen(args.port).await?) } else { None };
     let secret = if args.ephemeral { skep_net::random_bytes() } else { home::key()? };
-    let bind = args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref()));
+    let relay = args.relay.or_else(|| invite.as_ref()?.terms.relay);
+    let bind = args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref(), relay.is_some()));
     let network = join.as_ref().map(|gateway| gateway.node);
-    let weights = Weights::bind(WeightsConfig { secret, bind, network, upload: args.upload }).await?;
+    let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, upload: args.upload }).await?;
     let Held { path, blocks, fetched } = match weights::come_by(&args, &weights, join.as_ref(), invite.as_ref()).await {
         Ok(held) => held,
         Err(fault) => {
@@ -193,7 +194,7 @@ pub(crate) fn spinner(message: &'static str, json: bool) -> ProgressBar {
 
 /// A pipe from the demo stands at standard input. However the demo ends, even by `kill -9`, the system closes the pipe, and then
 /// this process must not outlive it.
-fn end_with_stdin() -> Result<(), Error> {
+pub(crate) fn end_with_stdin() -> Result<(), Error> {
     let watch = std::thread::Builder::new().name("skep-parent".into()).spawn(|| {
         let mut byte = [0u8; 1];
         while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}

@@ -125,14 +125,15 @@ fn a_link_that_is_no_invite() {
     let told = |link: &str| refusal(&skep(home.path(), &["up", link]), 3);
     assert_eq!(told("https://example.org"), "an invite begins with `skep:`");
     assert_eq!(told("skep:a1"), "the invite is cut off, or has a character that no invite has");
-    assert_eq!(told("skep:aiaa"), "the invite is of version 2, and this program reads version 1");
-    assert_eq!(told("skep:aeaq"), "the invite is cut off or changed");
+    assert_eq!(told("skep:aeaa"), "the invite is of version 1, and this program reads version 2");
+    assert_eq!(told("skep:aiaq"), "the invite is cut off or changed");
     let terms = skep_types::InviteTerms {
         network: skep_types::NodeId([0x58; 32]),
         addrs: vec!["127.0.0.1:1".parse().unwrap()],
         expires: u64::MAX,
         nonce: [0; 16],
         uses: 1,
+        relay: None,
     };
     let forged = skep_types::Invite { terms, signature: [0; 64] };
     assert_eq!(told(&forged.to_string()), "the invite is not as its network signed it");
@@ -176,12 +177,14 @@ fn a_full_disk() {
 #[test]
 fn help_says_what_the_page_of_it_says() {
     let home = tempfile::tempdir().unwrap();
-    let pages: [(&str, &[&str]); 6] = [
+    let pages: [(&str, &[&str]); 8] = [
         ("skep", &["--help"]),
         ("demo", &["demo", "--help"]),
         ("up", &["up", "--help"]),
         ("invite", &["invite", "--help"]),
         ("pull", &["pull", "--help"]),
+        ("relay", &["relay", "--help"]),
+        ("doctor", &["doctor", "--help"]),
         ("chat", &["chat", "--help"]),
     ];
     for (name, arguments) in pages {

@@ -23,6 +23,7 @@ const HOUSE: &[Place] = &[
     Place { name: "skep-directory", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-net", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-store", floor: 3, imports: &["skep-types"] },
+    Place { name: "skep-relay", floor: 4, imports: &["skep-types"] },
     Place { name: "skep-session", floor: 4, imports: &["skep-types", "skep-model", "skep-plan"] },
     Place { name: "skep-train", floor: 4, imports: &["skep-types", "skep-kernels", "skep-model"] },
     Place {
@@ -41,6 +42,7 @@ const HOUSE: &[Place] = &[
             "skep-model",
             "skep-plan",
             "skep-net",
+            "skep-relay",
             "skep-store",
             "skep-train",
             "skep-node",

@@ -156,6 +156,7 @@ impl Backend for Scripted {
             pid: Some(77),
             blocks: Some(hop.blocks),
             alive: true,
+            relayed: false,
             rtt_ms: Some(0.25),
             frames: 3,
         };
@@ -175,7 +176,7 @@ impl Backend for Scripted {
         }
         let addrs = vec!["192.0.2.7:7537".parse().unwrap()];
         let expires = u64::from(hours) * 3600;
-        let terms = InviteTerms { network: node(7), addrs, expires, nonce: [9; 16], uses };
+        let terms = InviteTerms { network: node(7), addrs, expires, nonce: [9; 16], uses, relay: None };
         Ok(Invite { terms, signature: [5; 64] })
     }
 

@@ -85,7 +85,7 @@ fn what_is_remembered_is_bounded_and_what_is_over_makes_room() {
     let invite = |number: u64, expires| {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&number.to_le_bytes());
-        let terms = InviteTerms { network: node(0), addrs: Vec::new(), expires, nonce, uses: 256 };
+        let terms = InviteTerms { network: node(0), addrs: Vec::new(), expires, nonce, uses: 256, relay: None };
         Invite { terms, signature: [0; 64] }
     };
     let mut roster = Roster::default();

@@ -31,7 +31,7 @@ use serve::Server;
 use skep_net::{Net, NetConfig, NetEvent, NetLimits};
 use skep_store::Reader;
 use skep_types::wire::{Peer, ServedModel, StoreAnswer, StoreAsk};
-use skep_types::{Invite, ModelId, NodeId};
+use skep_types::{Invite, ModelId, NodeId, Relay};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub struct WeightsConfig {
     pub secret: [u8; 32],
     /// UDP address to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
+    /// What passes bytes on where two machines of the network cannot reach each other.
+    pub relay: Option<Relay>,
     /// The gateway whose network this machine is of; `None` when it is one itself.
     pub network: Option<NodeId>,
     /// Most bytes per second of weights that it sends, over all askers; 0 gives nothing to anybody, `None` sets no cap.
@@ -66,7 +68,8 @@ impl Weights {
     /// [`NodeError::Net`], for instance when the port is in use.
     pub async fn bind(config: WeightsConfig) -> Result<Self, NodeError> {
         let limits = NetLimits::default();
-        let (net, events) = Net::bind(NetConfig { secret: config.secret, bind: config.bind, limits }).await?;
+        let (net, events) =
+            Net::bind(NetConfig { secret: config.secret, bind: config.bind, relay: config.relay, limits }).await?;
         let server = Arc::new(Server::new(config.network.unwrap_or(net.node_id()), config.upload));
         let task = tokio::spawn(serve::run(net.store_asks(), server.clone()));
         Ok(Self { net, events: Some(events), server, task })

@@ -12,7 +12,7 @@ pub type Failure = Box<dyn std::error::Error>;
 /// The UDP port of every node.
 pub const PORT: u16 = 7000;
 
-/// A running `skep up`. Dropping it ends the process.
+/// A running `skep up` or `skep relay`. Dropping it ends the process.
 pub struct Up {
     child: Child,
     /// What it said when it was ready.
@@ -27,16 +27,22 @@ impl Drop for Up {
 }
 
 impl Up {
-    /// Starts a node on a host and waits until it is ready. Should this process be killed, the node ends with the pipe.
+    /// Starts a node on a host and waits until it is ready.
     pub fn start(host: &Host, home: &std::path::Path, arguments: &[&str]) -> Result<Self, Failure> {
+        Self::run(host, home, &[&["up", "--threads", "1"], arguments].concat())
+    }
+
+    /// Starts a command that goes on until it is ended, and waits until it is ready. Should this process be killed, it ends with the
+    /// pipe.
+    pub fn run(host: &Host, home: &std::path::Path, words: &[&str]) -> Result<Self, Failure> {
         let mut command = skep(host, home);
-        command.args(["up", "--json", "--end-with-stdin", "--threads", "1"]).args(arguments);
+        command.args(words).args(["--json", "--end-with-stdin"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("no standard output")?;
         let mut up = Self { child, said: Value::Null };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        up.said = serde_json::from_str(&line).map_err(|_| format!("`skep up` on {} did not start", host.address()))?;
+        up.said = serde_json::from_str(&line).map_err(|_| format!("{words:?} on {} did not start", host.address()))?;
         Ok(up)
     }
 
