@@ -31,6 +31,9 @@ pub(crate) const LOOK: &[u8] = b"skep/1/look";
 /// Longer than any stall of a home computer: death is the heartbeats' business, and a connection given up loses its sessions for nothing.
 const IDLE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// The round trip that is assumed before the first was measured. A packet that gets no answer is sent again after three of them: with
+/// the usual third of a second, one lost packet at the beginning would take as long as a whole dial may.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// Longest wait for a machine's own addresses, and for peers to hear of a close.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest wait for the relay at the start. Without it the machine begins all the same: the relay may come later.
@@ -337,6 +340,7 @@ async fn bind_endpoint(config: &NetConfig, relay_url: Option<RelayUrl>) -> Resul
         .receive_window(limits.connection_window.into())
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(KEEP_ALIVE)
+        .initial_rtt(INITIAL_RTT)
         .datagram_receive_buffer_size(Some(64 << 10))
         .datagram_send_buffer_size(16 << 10)
         .congestion_controller_factory(Arc::new(FloorFactory))
