@@ -1,8 +1,7 @@
 //! Weights over the wire: questions to another machine's store, and its answers.
 //!
 //! They have connections of their own, so that megabytes of weights neither wait before a token's activations nor fill the window that
-//! these share. Such a connection begins with the usual start of CUBIC and gives way like any other; see
-//! [`congestion`](crate::congestion) for why the other ones do not.
+//! these share. Such a connection has a window that [yields](crate::yielding).
 
 use crate::connect::{lost, within};
 use crate::link::{CLOSE_CROWDED, CLOSE_UNWELCOME};

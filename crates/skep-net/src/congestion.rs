@@ -4,8 +4,9 @@
 //! stream of activations of a few kilobytes per token would be spread over more than one round trip. The floor is safe because a
 //! session has only a few frames in flight.
 //!
-//! A connection for weights always has much to send, so for it there is no floor: [`give_way`].
+//! A connection for weights always has much to send, so it has another window: [`give_way`].
 
+use crate::yielding::Yielding;
 use iroh::endpoint::Connection;
 use noq_proto::RttEstimator;
 use noq_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
@@ -30,9 +31,16 @@ struct Floor {
     cubic: Box<dyn Controller>,
     /// Shared with copies, through which alone it can be reached from outside.
     gives_way: Arc<AtomicBool>,
+    yielding: Yielding,
 }
 
-/// Takes the floor away from all paths of a connection.
+impl Floor {
+    fn gives_way(&self) -> bool {
+        self.gives_way.load(Ordering::Relaxed)
+    }
+}
+
+/// Has all paths of a connection [yield](crate::yielding) to whatever else is on the line.
 pub(crate) fn give_way(connection: &Connection) {
     let controllers = connection.paths().iter().filter_map(|path| connection.congestion_state(path.id())).collect();
     let controllers: Vec<Box<dyn Controller>> = controllers;
@@ -47,7 +55,11 @@ impl ControllerFactory for FloorFactory {
     fn build(self: Arc<Self>, now: Instant, mtu: u16) -> Box<dyn Controller> {
         let mut cubic = CubicConfig::default();
         cubic.initial_window(FLOOR_BYTES);
-        Box::new(Floor { cubic: Arc::new(cubic).build(now, mtu), gives_way: Arc::default() })
+        Box::new(Floor {
+            cubic: Arc::new(cubic).build(now, mtu),
+            gives_way: Arc::default(),
+            yielding: Yielding::new(mtu),
+        })
     }
 }
 
@@ -65,7 +77,11 @@ impl Controller for Floor {
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, pn: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.cubic.on_ack(now, sent, bytes, pn, app_limited, rtt);
+        if !self.gives_way() {
+            self.cubic.on_ack(now, sent, bytes, pn, app_limited, rtt);
+        } else if !app_limited {
+            self.yielding.arrived(now, sent, bytes, rtt.get(), rtt.min());
+        }
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
@@ -73,7 +89,11 @@ impl Controller for Floor {
     }
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, ecn: bool, lost: u64, pn: u64) {
-        self.cubic.on_congestion_event(now, sent, persistent, ecn, lost, pn);
+        if self.gives_way() {
+            self.yielding.lost(now, sent);
+        } else {
+            self.cubic.on_congestion_event(now, sent, persistent, ecn, lost, pn);
+        }
     }
 
     fn on_packet_lost(&mut self, lost_bytes: u16, pn: u64, now: Instant) {
@@ -85,6 +105,7 @@ impl Controller for Floor {
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.yielding.set_mtu(new_mtu);
         self.cubic.on_mtu_update(new_mtu);
     }
 
@@ -93,8 +114,7 @@ impl Controller for Floor {
     }
 
     fn window(&self) -> u64 {
-        let floor = if self.gives_way.load(Ordering::Relaxed) { 0 } else { FLOOR_BYTES };
-        self.cubic.window().max(floor)
+        if self.gives_way() { self.yielding.window() } else { self.cubic.window().max(FLOOR_BYTES) }
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -104,7 +124,11 @@ impl Controller for Floor {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { cubic: self.cubic.clone_box(), gives_way: self.gives_way.clone() })
+        Box::new(Self {
+            cubic: self.cubic.clone_box(),
+            gives_way: self.gives_way.clone(),
+            yielding: self.yielding.clone(),
+        })
     }
 
     fn initial_window(&self) -> u64 {
@@ -134,6 +158,6 @@ mod tests {
         // Through a copy, as a connection gives one away.
         let copy = floor.clone_box().into_any().downcast::<Floor>().unwrap();
         copy.gives_way.store(true, Ordering::Relaxed);
-        assert!(floor.window() < FLOOR_BYTES / 4, "{}", floor.window());
+        assert_eq!(floor.window(), Yielding::new(1200).window());
     }
 }

@@ -25,8 +25,8 @@
 //!
 //! # Protocol `skep-store/1`
 //! Weights have connections of their own, under this name, so that they neither wait before activations nor fill their window. On such
-//! a connection only whoever was dialled serves, only stream 4 is taken, and there are no heartbeats. After eight questions in a row
-//! that were refused the next one closes it.
+//! a connection only whoever was dialled serves, only stream 4 is taken, there are no heartbeats, and the sender yields to other
+//! traffic as soon as a queue shows. After eight questions in a row that were refused the next one closes it.
 //!
 //! # Heartbeats
 //! QUIC datagrams of exactly 9 bytes: kind (`u8`: 1 ping, 2 pong) and counter (`u64`, little-endian). A ping is answered at once by a
@@ -68,6 +68,7 @@ mod relay;
 mod serve;
 mod stream;
 mod watch;
+mod yielding;
 
 pub use bulk::{SliceReceiver, SliceSender, StoreAsked, StoreLink, StoreResponder};
 pub use config::{NetConfig, NetLimits};

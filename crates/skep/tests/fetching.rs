@@ -84,7 +84,7 @@ struct Origin {
 impl Origin {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let (file, bytes) = (home.path().join("model.gguf"), model::six_blocks());
+        let (file, bytes) = (home.path().join("model.gguf"), model::six_blocks().unwrap());
         std::fs::write(&file, &bytes).unwrap();
         let port = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
         // On all addresses, so that whoever joins needs an invite.

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use skep_kernels::Format;
-use skep_model::{Array, Metadata, Tensor, Value, encode_gguf, quantize_q8_0};
+use skep_model::{Array, Metadata, ModelError, Tensor, Value, encode_gguf, quantize_q8_0};
 
 pub const BLOCKS: u32 = 6;
 const D_MODEL: usize = 512;
@@ -11,7 +11,7 @@ const D_FF: usize = 1536;
 const VOCAB: usize = 6000;
 
 /// A Llama of six blocks of 3.6 MB with weights drawn at random, and a vocabulary of 6,000 tokens.
-pub fn six_blocks() -> Vec<u8> {
+pub fn six_blocks() -> Result<Vec<u8>, ModelError> {
     let mut tensors =
         vec![("token_embd.weight".to_owned(), [VOCAB, D_MODEL]), ("output.weight".into(), [VOCAB, D_MODEL])];
     tensors.push(("output_norm.weight".into(), [1, D_MODEL]));
@@ -34,17 +34,19 @@ pub fn six_blocks() -> Vec<u8> {
         };
         let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| draw()).collect();
         match shape[0] {
-            1 => Tensor::from_f32(&name, shape, &values).unwrap(),
-            _ => Tensor::new(&name, shape, Format::Q8_0, quantize_q8_0(&values).unwrap()).unwrap(),
+            1 => Tensor::from_f32(&name, shape, &values),
+            _ => Tensor::new(&name, shape, Format::Q8_0, quantize_q8_0(&values)?),
         }
     });
-    encode_gguf(&metadata(), &tensors.collect::<Vec<_>>()).unwrap()
+    encode_gguf(&metadata(), &tensors.collect::<Result<Vec<_>, _>>()?)
 }
 
 fn metadata() -> Metadata {
     let mut metadata = Metadata::new();
     metadata.insert("general.architecture", Value::String("llama".into()));
     metadata.insert("general.name", Value::String("six blocks".into()));
+    let template = "{% for message in messages %}{{ message.content }}{% endfor %}";
+    metadata.insert("tokenizer.chat_template", Value::String(template.into()));
     let numbers = [
         ("block_count", BLOCKS),
         ("embedding_length", D_MODEL as u32),
