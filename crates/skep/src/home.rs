@@ -77,9 +77,26 @@ pub(crate) fn find_model(given: Option<&Path>) -> Result<Model, Error> {
 /// Digits of an id that name a model.
 const LEAST_ID_DIGITS: usize = 6;
 
-/// The name under which a model was pulled.
+/// The name of a model of the store.
 pub(crate) fn name_of(stored: &Stored) -> Option<String> {
     std::fs::read_to_string(stored.path.with_file_name("name")).ok()
+}
+
+/// Names the model of the store whose file this is, if it has no name yet.
+pub(crate) fn note_name(file: &Path, name: &str) -> Result<(), Error> {
+    let note = file.with_file_name("name");
+    if note.exists() {
+        return Ok(());
+    }
+    let fault = |source| Error::System { what: format!("writing {}", note.display()), source };
+    std::fs::write(&note, clean(name)).map_err(fault)
+}
+
+/// A name that can be typed and stands on one line.
+pub(crate) fn clean(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = name.chars().take(64).map(plain).collect();
+    if name.trim_matches('-').is_empty() { "model".to_owned() } else { name }
 }
 
 /// Writes the bundled model under its id unless it is there already. A file that differs is replaced, never trusted.
@@ -117,6 +134,12 @@ mod tests {
         assert_eq!(lay_out_bundled(folder.path()).unwrap(), path);
         assert_eq!(std::fs::read(&path).unwrap(), BUNDLED);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_can_be_typed() {
+        assert_eq!(clean("six blocks/ü\n"), "six-blocks---");
+        assert_eq!((clean(""), clean("///")), ("model".into(), "model".into()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) async fn run(args: PullArgs) -> Result<(), Error> {
     };
     let stored = adopt::stored(&home::store(), id).map_err(NodeError::from)?;
     let stored = stored.ok_or_else(|| Error::NotWhole { name: name.clone(), held: 0, bytes: 0 })?;
-    let name = clean(args.name.as_deref().unwrap_or(&name));
+    let name = home::clean(args.name.as_deref().unwrap_or(&name));
     let note = stored.path.with_file_name("name");
     let system = |source| Error::System { what: format!("writing {}", note.display()), source };
     std::fs::write(&note, &name).map_err(system)?;
@@ -183,22 +183,13 @@ fn stem(path: &str) -> String {
     last.strip_suffix(".gguf").unwrap_or(last).to_owned()
 }
 
-/// A name that can be typed and stands on one line.
-fn clean(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    let name: String = name.chars().take(64).map(plain).collect();
-    if name.trim_matches('-').is_empty() { "model".to_owned() } else { name }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_come_from_paths_and_can_be_typed() {
+    fn names_come_from_paths() {
         assert_eq!(stem("/models/Qwen2.5-7B.Q4_K_M.gguf"), "Qwen2.5-7B.Q4_K_M");
         assert_eq!(stem("a/b/"), "b");
-        assert_eq!(clean("six blocks/ü\n"), "six-blocks---");
-        assert_eq!((clean(""), clean("///")), ("model".into(), "model".into()));
     }
 }

@@ -45,6 +45,11 @@ pub(crate) async fn come_by(
         Some(_) => blocks_of(&header, &path, args.blocks)?,
         None => choose(&header, &fetching.served().members, &path)?,
     };
+    let name = ModelConfig::from_gguf(&header).map_err(|source| Error::Model { path: path.clone(), source })?.name;
+    home::note_name(&path, &name)?;
+    if !args.json {
+        bar.suspend(|| eprintln!("fetching blocks {blocks} of {name} from the other machines of the network"));
+    }
     fetching.blocks(&header, blocks, &mut report).await?;
     let fetched = fetching.finish().await?;
     bar.finish_and_clear();
@@ -114,8 +119,12 @@ fn memory_for_weights() -> u64 {
 
 /// Says what was fetched.
 pub(crate) fn announce(fetched: &Fetched) -> Result<(), Error> {
-    let (came, here) = (HumanBytes(fetched.received_bytes), HumanBytes(fetched.kept_bytes));
-    output::line(format!("{came} of the model came from other machines; {here} were here already"))
+    let came = HumanBytes(fetched.received_bytes);
+    let here = match fetched.kept_bytes {
+        0 => String::new(),
+        kept => format!("; {} were here already", HumanBytes(kept)),
+    };
+    output::line(format!("{came} of the model came from other machines{here}"))
 }
 
 /// A bar for a fetch; silent where standard error is not a terminal or the output is for a program.
