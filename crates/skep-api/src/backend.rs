@@ -2,7 +2,7 @@
 
 use skep_node::{
     EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused, ModelCard,
-    NetworkView, UnplugError,
+    NetworkView, RouteView, UnplugError,
 };
 use skep_types::{Invite, NodeId};
 use std::future::Future;
@@ -26,6 +26,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// The network as it is now.
     fn network(&self) -> NetworkView;
+
+    /// The route of the last answer and of the next one, and why.
+    fn route(&self) -> RouteView;
 
     /// An invite for `uses` machines, which ends after so many hours.
     ///
@@ -55,6 +58,10 @@ impl Backend for Gateway {
 
     fn network(&self) -> NetworkView {
         Gateway::network(self)
+    }
+
+    fn route(&self) -> RouteView {
+        Gateway::route(self)
     }
 
     fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {

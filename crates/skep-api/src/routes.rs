@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
 use skep_node::{
-    Event, GenerateError, Generation, Hop, InviteRefused, MAX_INVITE_HOURS, ModelCard, NetworkView, Summary,
+    Event, GenerateError, Generation, Hop, InviteRefused, MAX_INVITE_HOURS, ModelCard, NetworkView, RouteView, Summary,
     UnplugError,
 };
 use skep_types::MAX_INVITE_USES;
@@ -36,6 +36,7 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/v1/embeddings", post(embeddings::<B>))
         .route("/v1/images/classifications", post(classification::<B>))
         .route("/skep/v1/network", get(network::<B>))
+        .route("/skep/v1/route", get(route::<B>))
         .route("/skep/v1/invite", post(invite::<B>))
         .route("/skep/v1/unplug", post(unplug::<B>))
         .route("/v1/{*rest}", axum::routing::any(nothing))
@@ -98,6 +99,10 @@ async fn model<B: Backend>(
 
 async fn network<B: Backend>(State(api): State<Api<B>>) -> Json<NetworkView> {
     Json(api.backend.network())
+}
+
+async fn route<B: Backend>(State(api): State<Api<B>>) -> Json<RouteView> {
+    Json(api.backend.route())
 }
 
 /// What an invite is for if nobody says otherwise: the machines of a few friends, until tomorrow.

@@ -2,7 +2,9 @@
 
 use crate::link::{CLOSE_STALE, FailedDial, Link};
 use crate::net::{ALPN, Shared};
-use crate::stream::{CONTROL, ControlReceiver, ControlSender, DATA, DataSender, Inbox, JOIN, Outbox, encode};
+use crate::stream::{
+    CONTROL, ControlReceiver, ControlSender, DATA, DataSender, FIGURES, FiguresSender, Inbox, JOIN, Outbox, encode,
+};
 use crate::{NetError, heartbeat, serve};
 use iroh::endpoint::Connection;
 use iroh::{EndpointAddr, PublicKey, TransportAddr};
@@ -52,12 +54,21 @@ impl Shared {
     pub(crate) async fn open_data(self: &Arc<Self>, to: &Peer, hello: StreamHello) -> Result<DataSender, NetError> {
         let mut bytes = vec![DATA];
         encode(to.node, hello, &mut bytes)?;
+        Ok(DataSender(self.open_one_way(to, bytes).await?))
+    }
+
+    pub(crate) async fn open_figures(self: &Arc<Self>, to: &Peer) -> Result<FiguresSender, NetError> {
+        Ok(FiguresSender(self.open_one_way(to, vec![FIGURES]).await?))
+    }
+
+    /// Opens a unidirectional stream with its first bytes.
+    async fn open_one_way(self: &Arc<Self>, to: &Peer, first: Vec<u8>) -> Result<Outbox, NetError> {
         let link = self.reach(to).await?;
         within(self.limits.connect_timeout, to.node, "opening a stream", async {
             let stream = link.connection.open_uni().await.map_err(lost(to.node))?;
             let mut outbox = Outbox::new(to.node, stream);
-            outbox.send(bytes).await?;
-            Ok(DataSender(outbox))
+            outbox.send(first).await?;
+            Ok(outbox)
         })
         .await
     }

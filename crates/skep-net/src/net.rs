@@ -4,7 +4,8 @@ use crate::bulk::StoreAsked;
 use crate::congestion::FloorFactory;
 use crate::link::Book;
 use crate::stream::{
-    ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FrameReceiver, JoinResponder,
+    ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FiguresReceiver, FiguresSender,
+    FrameReceiver, JoinResponder,
 };
 use crate::{NetConfig, NetError, NetLimits, Watch, Way, relay, serve, watch};
 use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
@@ -68,6 +69,13 @@ pub enum NetEvent {
         /// Where to answer.
         reply: JoinResponder,
     },
+    /// A node begins to tell its figures.
+    Figures {
+        /// Who.
+        from: NodeId,
+        /// What it tells.
+        figures: FiguresReceiver,
+    },
     /// A watched node stopped answering, or its last connection closed. Told once.
     Down {
         /// Which.
@@ -86,6 +94,7 @@ impl fmt::Debug for NetEvent {
             Self::Control { from, .. } => ("Control", from),
             Self::Data { from, .. } => ("Data", from),
             Self::Join { from, .. } => ("Join", from),
+            Self::Figures { from, .. } => ("Figures", from),
             Self::Down { node } => ("Down", node),
             Self::Up { node } => ("Up", node),
         };
@@ -264,6 +273,14 @@ impl Net {
     /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
     pub async fn open_data(&self, to: &Peer, hello: StreamHello) -> Result<DataSender, NetError> {
         self.shared.open_data(to, hello).await
+    }
+
+    /// Opens a stream on which this node tells a gateway its figures.
+    ///
+    /// # Errors
+    /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
+    pub async fn open_figures(&self, to: &Peer) -> Result<FiguresSender, NetError> {
+        self.shared.open_figures(to).await
     }
 
     /// Sends heartbeats to `node` on every connection with it for as long as any [`Watch`] of it lives. Its going and coming are

@@ -4,8 +4,8 @@ use crate::connect::within;
 use crate::link::{CLOSE_CROWDED, Link};
 use crate::net::{BULK_ALPN, LOOK, NetEvent, Shared};
 use crate::stream::{
-    CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, FrameReceiver, Inbox, JOIN,
-    JoinResponder, Outbox,
+    CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, FIGURES, FiguresReceiver,
+    FrameReceiver, Inbox, JOIN, JoinResponder, Outbox,
 };
 use crate::{NetError, bulk, heartbeat, relay};
 use iroh::endpoint::{Connection, Incoming};
@@ -102,14 +102,18 @@ async fn uni(shared: Arc<Shared>, mut inbox: Inbox) {
     let node = inbox.node();
     let hello = within(shared.limits.hello_timeout, node, "the hello", async {
         match inbox.byte().await? {
-            Some(DATA) => inbox.message::<StreamHello>().await,
+            Some(DATA) => Ok(inbox.message::<StreamHello>().await?.map(OneWay::Data)),
+            Some(FIGURES) => Ok(Some(OneWay::Figures)),
             _ => Ok(None),
         }
     });
     match hello.await {
-        Ok(Some(hello)) => {
+        Ok(Some(OneWay::Data(hello))) => {
             let event = NetEvent::Data { from: node, hello, frames: FrameReceiver(inbox) };
             offer(&shared, event).await;
+        }
+        Ok(Some(OneWay::Figures)) => {
+            offer(&shared, NetEvent::Figures { from: node, figures: FiguresReceiver(inbox) }).await;
         }
         refused => {
             count(&shared, node, refused.err());
@@ -153,6 +157,12 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
     }
 }
 
+/// What a unidirectional stream turned out to be.
+enum OneWay {
+    Data(StreamHello),
+    Figures,
+}
+
 /// What a bidirectional stream turned out to be.
 enum First {
     Control,
@@ -173,6 +183,7 @@ async fn offer(shared: &Shared, event: NetEvent) {
     };
     match refused {
         Some(NetEvent::Data { mut frames, .. }) => frames.0.refuse(CODE_BUSY),
+        Some(NetEvent::Figures { mut figures, .. }) => figures.0.refuse(CODE_BUSY),
         Some(NetEvent::Control { mut requests, mut replies, .. }) => {
             requests.0.refuse(CODE_BUSY);
             replies.0.reset(CODE_BUSY);

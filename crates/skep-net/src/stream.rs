@@ -8,7 +8,7 @@ use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use skep_types::NodeId;
 use skep_types::wire::{
     Control, ControlReply, FRAME_HEADER_BYTES, Fault, Frame, FrameHeader, Join, JoinReply, MAX_ADDRS,
-    MAX_CONTROL_BYTES, MAX_REASON_BYTES, StoreAnswer, StoreAsk, StreamHello,
+    MAX_CONTROL_BYTES, MAX_REASON_BYTES, NodeFigures, StoreAnswer, StoreAsk, StreamHello,
 };
 use std::sync::{Arc, atomic::Ordering};
 
@@ -16,6 +16,7 @@ pub(crate) const CONTROL: u8 = 1;
 pub(crate) const DATA: u8 = 2;
 pub(crate) const JOIN: u8 = 3;
 pub(crate) const STORE: u8 = 4;
+pub(crate) const FIGURES: u8 = 5;
 
 pub(crate) const CODE_HELLO: VarInt = VarInt::from_u32(1);
 pub(crate) const CODE_MALFORMED: VarInt = VarInt::from_u32(2);
@@ -49,6 +50,8 @@ fn cut(reason: &mut String) {
 }
 
 impl Message for StreamHello {}
+
+impl Message for NodeFigures {}
 
 impl Message for Control {
     fn fault(&self) -> Option<&'static str> {
@@ -386,6 +389,17 @@ sender!(
     /// Stage's end of a control stream, towards the gateway. Dropping it ends the stream's replies.
     ControlReplies,
     ControlReply
+);
+
+sender!(
+    /// A node's end of a stream of figures. Dropping it ends the stream.
+    FiguresSender,
+    NodeFigures
+);
+receiver!(
+    /// A gateway's end of a stream of figures. Who reads slowly makes the node wait.
+    FiguresReceiver,
+    NodeFigures
 );
 
 /// The sending end of a data stream. Dropping it ends the stream, well unless a send was dropped half-way.

@@ -137,6 +137,23 @@ async fn a_bad_frame_header_is_refused_before_its_body() {
 }
 
 #[tokio::test]
+async fn what_are_no_figures_ends_its_stream_only() {
+    let (_endpoint, connection, _victim, mut events) = pair().await;
+    let good = borsh::to_vec(&some_figures(1)).unwrap();
+    let of_nobody = [&good[..good.len() - 1], &[3]].concat();
+    for (length, body) in
+        [(good.len() + 1, &good), (good.len(), &of_nobody), (0, &good), (MAX_CONTROL_BYTES + 1, &good)]
+    {
+        let mut stream = soon(connection.open_uni()).await.unwrap();
+        stream.write_all(&[&[5], &(length as u32).to_le_bytes()[..], body, &[0]].concat()).await.unwrap();
+        let NetEvent::Figures { mut figures, .. } = next(&mut events).await else { panic!("not figures") };
+        assert!(soon(figures.recv()).await.is_err(), "{length} bytes: {body:?}");
+        assert_eq!(stopped_with(&stream).await, Some(2));
+    }
+    is_unharmed(&connection, &mut events).await;
+}
+
+#[tokio::test]
 async fn memory_follows_the_bytes_that_came_and_not_the_claim() {
     let (_endpoint, connection, _victim, mut events) = pair().await;
     let most = MAX_FRAME_BYTES - FRAME_HEADER_BYTES;

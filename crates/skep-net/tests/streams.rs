@@ -53,6 +53,21 @@ async fn the_largest_frame_arrives_and_a_larger_one_is_not_sent() {
 }
 
 #[tokio::test]
+async fn figures_arrive_one_after_the_other() {
+    let (a, _a_events) = net(1).await;
+    let (b, mut b_events) = net(2).await;
+    let mut tell = soon(a.open_figures(&b.peer())).await.unwrap();
+    let NetEvent::Figures { from, mut figures } = next(&mut b_events).await else { panic!("not figures") };
+    assert_eq!(from, a.node_id());
+    for sessions in 0..3 {
+        tell.send(some_figures(sessions)).await.unwrap();
+        assert_eq!(soon(figures.recv()).await, Ok(Some(some_figures(sessions))));
+    }
+    drop(tell);
+    assert_eq!(soon(figures.recv()).await, Ok(None));
+}
+
+#[tokio::test]
 async fn control_goes_both_ways_on_one_stream() {
     let (a, _a_events) = net(1).await;
     let (b, mut b_events) = net(2).await;

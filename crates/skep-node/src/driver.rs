@@ -1,5 +1,6 @@
 //! Drives one request: carries out the effects of its [`Session`] and brings back what happens.
 
+use crate::explain::Why;
 use crate::generate::{FinishReason, GenerateError, HopTiming, Recovery, Summary};
 use crate::links::Links;
 use crate::sink::Sink;
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// Inputs that may wait for one request's session.
 pub(crate) const INPUT_QUEUE: usize = 1024;
@@ -50,6 +52,8 @@ pub(crate) struct Driver {
     pub(crate) pace: Option<Duration>,
     pub(crate) prompt_tokens: u32,
     pub(crate) started: Instant,
+    /// Why the first route was chosen.
+    pub(crate) why: Option<JoinHandle<Option<Why>>>,
 }
 
 /// What the driver opened and must keep, and how far it is.
@@ -90,6 +94,9 @@ impl Driver {
         let report = progress.report.filter(|report| report.finish != Finish::Cancelled)?;
         let mut summary = summary(&report, self.prompt_tokens);
         summary.total_ms = millis(self.started.elapsed());
+        if let Some(why) = self.why {
+            summary.why = why.await.ok().flatten().map(Box::new);
+        }
         self.sink.done(&summary, progress.stopped);
         Some((report, summary))
     }
@@ -212,6 +219,7 @@ fn summary(report: &Report, prompt_tokens: u32) -> Summary {
         first_token_ms: millis(report.first_token),
         total_ms: millis(report.total),
         lap_ms: report.lap_mean.map(millis),
+        why: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests for vectors: the embeddings of texts, the scores of a picture's classes.
 
 use crate::driver::{Driver, INPUT_QUEUE};
-use crate::gateway::{Gateway, ModelFront, random_seed};
+use crate::gateway::{Gateway, ModelFront, kv_bytes, random_seed};
 use crate::generate::{GenerateError, Hop};
 use crate::sink::Sink;
 use skep_model::{Picture, Purpose};
@@ -142,6 +142,7 @@ impl Gateway {
             n_blocks: config.n_blocks,
             vocab: config.vocab as u32,
             d_model: config.d_model as u32,
+            kv_bytes: kv_bytes(config),
             gateway: inner.net.peer(),
             task: Task::Encode(Encode { source, width }),
             id_seed: random_seed(),
@@ -149,7 +150,7 @@ impl Gateway {
         };
         let failed = |reason: String| GenerateError::Failed { reason };
         let mut session = Session::new(config).map_err(|error| failed(error.to_string()))?;
-        let first = session.step(Duration::ZERO, Input::Start { offers: self.whole_offers()? });
+        let first = session.step(Duration::ZERO, Input::Start { network: self.whole_network()? });
         let hop = |stage: &skep_plan::Stage| Hop { node: stage.peer.node, blocks: stage.blocks };
         let route = session.route().iter().map(hop).collect();
         let (vector_in, vector) = oneshot::channel();
@@ -167,6 +168,7 @@ impl Gateway {
             pace: None,
             prompt_tokens: 0,
             started,
+            why: None,
         };
         tokio::spawn(self.clone().run(driver, first, None));
         let vector = vector.await.map_err(|_| failed("the request was broken off".to_owned()))??;

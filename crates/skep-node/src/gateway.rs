@@ -1,7 +1,10 @@
 //! The gateway: takes requests for text, owns their tokens, and knows the members that answer them.
 
+mod planning;
+
 use crate::admission::{self, Admission};
 use crate::driver::{Driver, INPUT_QUEUE, Returns};
+use crate::explain::Why;
 use crate::generate::{
     ChatMessage, GenerateError, GenerateRequest, Generation, Hop, ModelCard, NetworkView, Prompt, Summary,
 };
@@ -9,9 +12,10 @@ use crate::links::Links;
 use crate::members::Members;
 use crate::sink::Sink;
 use crate::text::AnswerText;
+use planning::missing_block;
 use skep_model::{ChatTemplate, Message, ModelConfig, Purpose, Tokenizer};
 use skep_net::Net;
-use skep_plan::Offer;
+use skep_plan::{Label, Network};
 use skep_session::{Effect, Generate, Input, Limits, Session, SessionConfig, Task};
 use skep_types::wire::{Join, Peer, SessionId};
 use skep_types::{Invite, MAX_INVITE_USES, ModelId, NodeId};
@@ -20,6 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+pub(crate) use planning::kv_bytes;
 
 /// The part of a model file that a gateway needs: it holds no weights.
 pub struct ModelFront {
@@ -107,6 +114,10 @@ pub(crate) struct Inner {
 
 struct State {
     members: Members,
+    /// The network as it was last drawn for the planner.
+    drawn: Option<(Instant, Arc<Network>)>,
+    /// Who reads the figures of each member.
+    readers: HashMap<NodeId, AbortHandle>,
     last_answer: Option<Summary>,
     drivers: HashMap<u64, mpsc::Sender<Input>>,
     next_driver: u64,
@@ -115,7 +126,16 @@ struct State {
 impl Gateway {
     pub(crate) fn new(model: ModelFront, net: Net, links: Links, limits: GatewayLimits, admission: Admission) -> Self {
         let active = Arc::new(Semaphore::new(limits.active));
-        let state = State { members: Members::new(), last_answer: None, drivers: HashMap::new(), next_driver: 0 };
+        // Who can reach a machine's own addresses only is on it; others were invited by its owner.
+        let label = if admission.is_open() { Label::MyDevices } else { Label::Trusted };
+        let state = State {
+            members: Members::new(label),
+            drawn: None,
+            readers: HashMap::new(),
+            last_answer: None,
+            drivers: HashMap::new(),
+            next_driver: 0,
+        };
         let (state, unplug) = (Mutex::new(state), Mutex::new(None));
         let returns = Returns::default();
         let inner = Inner { model, net, links, limits, returns, active, admission, state, unplug };
@@ -146,7 +166,7 @@ impl Gateway {
 
     /// The models that can be asked.
     pub fn models(&self) -> Vec<ModelCard> {
-        let offers = self.state().members.offers();
+        let spans = self.state().members.spans();
         let ModelFront { id, bytes, config, purpose, .. } = &self.inner.model;
         vec![ModelCard {
             id: *id,
@@ -157,7 +177,7 @@ impl Gateway {
             bytes: *bytes,
             task: purpose.into(),
             dimensions: purpose.vector_width().map(|width| width as u32),
-            available: missing_block(&offers, config.n_blocks).is_none(),
+            available: missing_block(&spans, config.n_blocks).is_none(),
         }]
     }
 
@@ -200,8 +220,9 @@ impl Gateway {
         let prompt = inner.model.tokens(tokenizer, &request.prompt, inner.limits.prompt_bytes)?;
         let prompt_tokens = prompt.len() as u32;
         let mut session = self.session(prompt, &request)?;
-        let offers = self.whole_offers()?;
-        let first = session.step(Duration::ZERO, Input::Start { offers });
+        let (network, asked) = (self.whole_network()?, session.request());
+        let first = session.step(Duration::ZERO, Input::Start { network: network.clone() });
+        let why = tokio::task::spawn_blocking(move || Why::new(&network, &asked).ok());
         let hop = |stage: &skep_plan::Stage| Hop { node: stage.peer.node, blocks: stage.blocks };
         let route = session.route().iter().map(hop).collect();
 
@@ -223,6 +244,7 @@ impl Gateway {
             pace,
             prompt_tokens,
             started,
+            why: Some(why),
         };
         tokio::spawn(self.clone().run(driver, first, Some(permit)));
         Ok(Generation { model: inner.model.id, route, prompt_tokens, events, cancel: Some(cancel) })
@@ -243,6 +265,7 @@ impl Gateway {
             n_blocks: config.n_blocks,
             vocab: config.vocab as u32,
             d_model: config.d_model as u32,
+            kv_bytes: kv_bytes(config),
             gateway: self.inner.net.peer(),
             task: Task::Generate(Generate {
                 prompt,
@@ -259,8 +282,11 @@ impl Gateway {
 
     /// Carries a request to its end, whose session wants `first` done first. A permit that is given is held as long.
     pub(crate) async fn run(self, driver: Driver, first: Vec<Effect>, permit: Option<OwnedSemaphorePermit>) {
+        let nodes: Vec<NodeId> = driver.session.route().iter().map(|stage| stage.peer.node).collect();
         let key = {
             let mut state = self.state();
+            state.members.under_way(&nodes, true);
+            state.drawn = None;
             state.next_driver += 1;
             let key = state.next_driver;
             state.drivers.insert(key, driver.inputs_in.clone());
@@ -270,8 +296,10 @@ impl Gateway {
         let finished = driver.run(first).await;
         let mut state = self.state();
         state.drivers.remove(&key);
+        state.members.under_way(&nodes, false);
+        state.drawn = None;
         if let Some((report, summary)) = finished {
-            state.members.count(&report.hops);
+            state.members.learn(&report, &self.inner.net);
             // A vector has neither tokens nor laps, so it leaves the last text where people look.
             if is_text {
                 state.last_answer = Some(summary);
@@ -298,7 +326,7 @@ impl Gateway {
     }
 
     /// What the living offer.
-    pub(crate) fn offers(&self) -> Vec<Offer> {
+    pub(crate) fn offers(&self) -> Vec<skep_plan::Offer> {
         self.state().members.offers()
     }
 
@@ -314,24 +342,33 @@ impl Gateway {
         let far = join.peer.node != self.inner.net.node_id();
         let join = Join { invite: None, ..join };
         tracing::info!(node = %join.peer.node.short(), blocks = %join.blocks, "a node joined");
-        self.state().members.join(join, far.then_some(&self.inner.net))?;
+        {
+            let mut state = self.state();
+            state.members.join(join, far.then_some(&self.inner.net))?;
+            state.drawn = None;
+        }
         self.tell(None);
         Ok(())
     }
 
     /// Notes that a node answers again or no more, and tells every answer under way.
     pub(crate) fn set_alive(&self, node: NodeId, alive: bool) {
-        if self.state().members.set_alive(node, alive) {
+        let changed = {
+            let mut state = self.state();
+            state.drawn = None;
+            state.members.set_alive(node, alive)
+        };
+        if changed {
             tracing::info!(node = %node.short(), alive, "a node's state changed");
             self.tell((!alive).then_some(node));
         }
     }
 
     fn tell(&self, lost: Option<NodeId>) {
+        let network = self.drawn_network();
         let state = self.state();
-        let offers = state.members.offers();
         for inputs in state.drivers.values() {
-            let _ = inputs.try_send(Input::Offers(offers.clone()));
+            let _ = inputs.try_send(Input::Network(network.clone()));
             if let Some(node) = lost {
                 let _ = inputs.try_send(Input::Lost { node });
             }
@@ -346,15 +383,6 @@ impl Gateway {
     /// A member's address and process id.
     pub fn member(&self, node: NodeId) -> Option<(Peer, Option<u32>)> {
         self.state().members.find(node).map(|(peer, pid)| (peer.clone(), pid))
-    }
-
-    /// What the living offer, if that is every block.
-    pub(crate) fn whole_offers(&self) -> Result<Vec<Offer>, GenerateError> {
-        let offers = self.state().members.offers();
-        match missing_block(&offers, self.inner.model.config.n_blocks) {
-            Some(block) => Err(GenerateError::NoRoute { block }),
-            None => Ok(offers),
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -427,11 +455,6 @@ impl ModelFront {
 
 fn bad_prompt(reason: String) -> GenerateError {
     GenerateError::BadOption { option: "prompt", reason }
-}
-
-/// The first block that nobody offers.
-fn missing_block(offers: &[Offer], n_blocks: u32) -> Option<u32> {
-    (0..n_blocks).find(|block| !offers.iter().any(|offer| offer.blocks.contains(*block)))
 }
 
 /// Session ids must not be guessable: the seed comes from the system.

@@ -1,5 +1,6 @@
 //! What a request for text is, and what comes back: the types between a gateway and whoever asks it (the API, the command line).
 
+use crate::explain::Why;
 use serde::Serialize;
 use skep_model::{Purpose, SamplingParams};
 use skep_types::{BlockRange, ModelId, NodeId};
@@ -139,6 +140,9 @@ pub struct Summary {
     pub total_ms: f64,
     /// Mean milliseconds per token after the first, waits for a reader's pace left out: one lap of the chain.
     pub lap_ms: Option<f64>,
+    /// Why its first route was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<Box<Why>>,
 }
 
 /// Why a request cannot be answered.
@@ -269,6 +273,44 @@ pub struct NodeView {
     pub relayed: bool,
     /// Frames handled for this gateway since it joined.
     pub frames: u64,
+    /// Who may see a request on it, from the user's view: `local`, `my devices`, `trusted`, `public`.
+    pub label: &'static str,
+    /// What the planner takes it to be.
+    pub figures: FiguresView,
+}
+
+/// A node's figures as the planner takes them: the node's own, corrected by what was seen. `None` where nobody measured.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct FiguresView {
+    /// Milliseconds for one block over the one token of a decode lap.
+    pub decode_block_ms: Option<f64>,
+    /// Milliseconds for one block over one token of a prompt.
+    pub prefill_block_ms: Option<f64>,
+    /// Milliseconds of fixed cost of a visit.
+    pub visit_ms: Option<f64>,
+    /// Milliseconds that a frame waits there.
+    pub wait_ms: Option<f64>,
+    /// One-way delay in milliseconds: half of the round trip.
+    pub delay_ms: Option<f64>,
+    /// What the gateway adds to a visit by what it saw; less than zero where the node is faster than it says.
+    pub correction_ms: f64,
+    /// Bytes that it will honour for sessions.
+    pub memory: Option<u64>,
+    /// Sessions under way there, of all gateways.
+    pub sessions: Option<u32>,
+    /// What it asks for one block over 1,000 tokens.
+    pub price: u64,
+}
+
+/// The routes of the last answer and of the next.
+#[derive(Debug, Clone, Serialize)]
+pub struct RouteView {
+    /// How the last complete answer came about, and why so.
+    pub last: Option<Summary>,
+    /// What would be chosen now for a request of 100 tokens to read and 100 to write.
+    pub next: Option<Why>,
+    /// Why nothing could be chosen now.
+    pub refused: Option<String>,
 }
 
 /// The network as the gateway sees it.

@@ -8,8 +8,10 @@
 //! `skep up` alone is a node with both roles and every block: a complete private network.
 
 mod admission;
+mod appraise;
 mod driver;
 mod encode;
+mod explain;
 mod gateway;
 mod generate;
 mod links;
@@ -18,15 +20,17 @@ mod node;
 mod sink;
 mod stage_host;
 mod stop;
+mod tell;
 mod text;
 mod weights;
 
 pub use encode::{EncodeInput, EncodeRequest, Encodings, MAX_INPUTS, probabilities};
+pub use explain::{Alternative, ExpectedRoute, ExpectedStage, Why};
 pub use gateway::{Gateway, GatewayLimits, InviteRefused, MAX_INVITE_HOURS, ModelFront, Unplug, UnplugError};
 pub use generate::{
-    ChatMessage, Event, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming, ModelCard,
-    NetworkView, NodeView, Prompt, Recovery, Summary, Task,
+    ChatMessage, Event, FiguresView, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming,
+    ModelCard, NetworkView, NodeView, Prompt, Recovery, RouteView, Summary, Task,
 };
 pub use node::{Node, NodeConfig, NodeError};
-pub use stage_host::StageLimits;
+pub use stage_host::{PeerLimits, StageLimits};
 pub use weights::{FetchProgress, Fetched, Fetching, Report, Weights, WeightsConfig, choose_blocks};

@@ -20,7 +20,7 @@ const ARRIVED_QUEUE: usize = 4;
 /// Somebody opened a stream to this node.
 pub(crate) enum Arrival {
     /// A gateway wants a stage to serve it. The link's end is the end of its sessions.
-    Control { requests: mpsc::Receiver<Control>, replies: mpsc::Sender<ControlReply> },
+    Control { from: NodeId, requests: mpsc::Receiver<Control>, replies: mpsc::Sender<ControlReply> },
     /// A hop sends frames. An error is the last item.
     Data { from: NodeId, hello: StreamHello, frames: mpsc::Receiver<Result<Frame, String>> },
 }
@@ -36,6 +36,11 @@ pub(crate) struct Links {
 impl Links {
     pub(crate) fn new(net: Net, own: mpsc::Sender<Arrival>) -> Self {
         Self { net, own, runtime: Handle::current() }
+    }
+
+    /// This machine's key.
+    pub(crate) fn own(&self) -> NodeId {
+        self.net.node_id()
     }
 
     /// Round-trip time in microseconds to `node`, `u32::MAX` if unknown, 0 to itself.
@@ -58,7 +63,7 @@ impl Links {
         let (links, to) = (self.clone(), to.clone());
         self.runtime.spawn(async move {
             if to.node == links.net.node_id() {
-                let _ = links.own.send(Arrival::Control { requests, replies: replies_in }).await;
+                let _ = links.own.send(Arrival::Control { from: to.node, requests, replies: replies_in }).await;
             } else {
                 tokio::spawn(carry_control(links.net, to, requests, replies_in));
             }
@@ -146,7 +151,7 @@ async fn carry_frames(
 }
 
 /// Turns a control stream that came over the transport into an [`Arrival`].
-pub(crate) fn arrived_control(mut requests: ControlRequests, mut replies: ControlReplies) -> Arrival {
+pub(crate) fn arrived_control(from: NodeId, mut requests: ControlRequests, mut replies: ControlReplies) -> Arrival {
     let (requests_in, requests_out) = mpsc::channel(CONTROL_QUEUE);
     let (replies_in, mut replies_out) = mpsc::channel::<ControlReply>(CONTROL_QUEUE);
     tokio::spawn(async move {
@@ -163,7 +168,7 @@ pub(crate) fn arrived_control(mut requests: ControlRequests, mut replies: Contro
             }
         }
     });
-    Arrival::Control { requests: requests_out, replies: replies_in }
+    Arrival::Control { from, requests: requests_out, replies: replies_in }
 }
 
 /// Turns a data stream that came over the transport into an [`Arrival`].

@@ -1,32 +1,43 @@
-//! Who belongs to this gateway's network: every node that ever joined, where it is, and whether it lives.
+//! Who belongs to this gateway's network: every node that ever joined, where it is, whether it lives, and what it is taken to be.
 
-use crate::generate::NodeView;
+use crate::appraise::{Appraisal, Held, compare};
+use crate::generate::{FiguresView, NodeView};
 use skep_net::{Net, Watch};
-use skep_plan::Offer;
-use skep_session::HopTotals;
-use skep_types::NodeId;
-use skep_types::wire::{Join, Peer};
+use skep_plan::{Candidate, Gateway, Label, Links, Network, Offer};
+use skep_session::Report;
+use skep_types::wire::{Join, NodeFigures, Peer};
+use skep_types::{BlockRange, NodeId};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Nodes that may have joined, dead ones included.
 const MAX_MEMBERS: usize = 1024;
+/// Delays to others that are remembered of one node.
+const MAX_LINKS: usize = 64;
 
 /// The members of one gateway.
 pub(crate) struct Members {
     by_node: BTreeMap<NodeId, Member>,
+    /// One-way delays between members, as they measured them.
+    links: Links,
+    /// What the owner of this gateway calls those who join it.
+    label: Label,
 }
 
 struct Member {
     join: Join,
     alive: bool,
     frames: u64,
+    /// Sessions of this gateway that were routed over it and are under way.
+    sessions: u32,
+    appraisal: Appraisal,
     /// Heartbeats go to the member as long as this lives; `None` for this very node.
     _watch: Option<Watch>,
 }
 
 impl Members {
-    pub(crate) fn new() -> Self {
-        Self { by_node: BTreeMap::new() }
+    pub(crate) fn new(label: Label) -> Self {
+        Self { by_node: BTreeMap::new(), links: Links::new(), label }
     }
 
     /// Takes in a node, or takes it in again after it restarted.
@@ -39,10 +50,14 @@ impl Members {
             let dead = self.by_node.iter().find(|(_, member)| !member.alive).map(|(node, _)| *node);
             let dead = dead.ok_or_else(|| format!("{MAX_MEMBERS} nodes have joined, the most this gateway knows"))?;
             self.by_node.remove(&dead);
+            self.links.remove(&dead);
         }
-        let frames = self.by_node.get(&node).map_or(0, |member| member.frames);
+        let (frames, sessions, appraisal) = self
+            .by_node
+            .remove(&node)
+            .map_or((0, 0, Appraisal::default()), |member| (member.frames, member.sessions, member.appraisal));
         let watch = net.map(|net| net.watch(node));
-        self.by_node.insert(node, Member { join, alive: true, frames, _watch: watch });
+        self.by_node.insert(node, Member { join, alive: true, frames, sessions, appraisal, _watch: watch });
         Ok(())
     }
 
@@ -57,19 +72,87 @@ impl Members {
         }
     }
 
+    /// A node tells its figures. Returns whether it is a member.
+    pub(crate) fn tell(&mut self, node: NodeId, told: NodeFigures) -> bool {
+        self.by_node.get_mut(&node).map(|member| member.appraisal.tell(told)).is_some()
+    }
+
+    /// Whether a node has joined.
+    pub(crate) fn is_member(&self, node: NodeId) -> bool {
+        self.by_node.contains_key(&node)
+    }
+
     /// What the living offer.
     pub(crate) fn offers(&self) -> Vec<Offer> {
         let living = self.by_node.values().filter(|member| member.alive);
         living.map(|member| Offer { peer: member.join.peer.clone(), blocks: member.join.blocks }).collect()
     }
 
-    /// Counts the frames that each stage of a finished answer handled.
-    pub(crate) fn count(&mut self, hops: &[HopTotals]) {
-        for hop in hops {
+    /// The spans of the living.
+    pub(crate) fn spans(&self) -> Vec<BlockRange> {
+        self.by_node.values().filter(|member| member.alive).map(|member| member.join.blocks).collect()
+    }
+
+    /// The living, as the planner is to take them.
+    pub(crate) fn network(&self, net: &Net) -> Network {
+        let now = Instant::now();
+        let living = self.by_node.iter().filter(|(_, member)| member.alive);
+        let candidates = living.map(|(node, member)| Candidate {
+            offer: Offer { peer: member.join.peer.clone(), blocks: member.join.blocks },
+            price: member.appraisal.told().map_or(0, |told| told.price),
+            label: self.label,
+            figures: member.figures(now, net.rtt(*node)),
+        });
+        let gateway = Gateway { node: net.node_id(), goodput: None };
+        // There are fewer members than a plan considers.
+        Network::new(gateway, candidates.collect(), &self.links).unwrap_or_default()
+    }
+
+    /// Counts a session in on the nodes of its route, or out again.
+    pub(crate) fn under_way(&mut self, route: &[NodeId], begins: bool) {
+        for node in route {
+            if let Some(member) = self.by_node.get_mut(node) {
+                member.sessions = if begins { member.sessions + 1 } else { member.sessions.saturating_sub(1) };
+            }
+        }
+    }
+
+    /// Learns from a finished answer: how many frames each stage handled, how far apart they are, and how long a lap took.
+    pub(crate) fn learn(&mut self, report: &Report, net: &Net) {
+        for hop in &report.hops {
             if let Some(member) = self.by_node.get_mut(&hop.stage.peer.node) {
                 member.frames += u64::from(hop.frames);
             }
         }
+        for two in report.hops.windows(2) {
+            let (from, to) = (two[0].stage.peer.node, two[1].stage.peer.node);
+            let row = self.links.entry(from).or_default();
+            if let Some(rtt) = two[0].rtt_last.filter(|_| row.len() < MAX_LINKS || row.contains_key(&to)) {
+                row.insert(to, rtt / 2);
+            }
+        }
+        if let (Some(lap), true) = (report.lap_mean, report.recoveries.is_empty()) {
+            self.compare(report, lap, net);
+        }
+    }
+
+    fn compare(&mut self, report: &Report, lap: Duration, net: &Net) {
+        let Some(first) = report.hops.first() else { return };
+        let own = net.node_id();
+        let mut held: BTreeMap<NodeId, Held> = BTreeMap::new();
+        let mut delays = net.rtt(first.stage.peer.node).unwrap_or_default() / 2;
+        for hop in &report.hops {
+            if hop.laps == 0 {
+                return;
+            }
+            held.insert(hop.stage.peer.node, Held { hold: hop.lap_hold / hop.laps, blocks: hop.stage.blocks.len() });
+            delays += hop.rtt_last.unwrap_or_default() / 2;
+        }
+        let chain = self
+            .by_node
+            .iter_mut()
+            .filter_map(|(node, member)| held.get(node).map(|held| (&mut member.appraisal, *held, *node == own)));
+        compare(Instant::now(), lap, delays, &mut chain.collect::<Vec<_>>());
     }
 
     /// A member's address and process id.
@@ -79,20 +162,59 @@ impl Members {
 
     /// The members as people see them, the living first, then by first block.
     pub(crate) fn views(&self, net: &Net) -> Vec<NodeView> {
-        let mut views: Vec<NodeView> = self
-            .by_node
-            .iter()
-            .map(|(id, member)| NodeView {
+        let now = Instant::now();
+        let view = |(id, member): (&NodeId, &Member)| {
+            let own = *id == net.node_id();
+            let rtt = net.rtt(*id);
+            NodeView {
                 id: *id,
                 pid: member.join.pid,
                 blocks: Some(member.join.blocks),
                 alive: member.alive,
-                rtt_ms: net.rtt(*id).map(|rtt| rtt.as_secs_f64() * 1e3),
+                rtt_ms: rtt.map(millis),
                 relayed: net.is_relayed(*id).unwrap_or(false),
                 frames: member.frames,
-            })
-            .collect();
+                label: if own { "local" } else { label_name(self.label) },
+                figures: member.view(now, if own { Some(Duration::ZERO) } else { rtt }),
+            }
+        };
+        let mut views: Vec<NodeView> = self.by_node.iter().map(view).collect();
         views.sort_by_key(|view| (!view.alive, view.blocks, view.id));
         views
     }
+}
+
+impl Member {
+    fn figures(&self, now: Instant, rtt: Option<Duration>) -> skep_plan::Figures {
+        self.appraisal.figures(now, rtt.map(|rtt| rtt / 2), self.sessions, self.join.blocks.len())
+    }
+
+    fn view(&self, now: Instant, rtt: Option<Duration>) -> FiguresView {
+        let (figures, told) = (self.figures(now, rtt), self.appraisal.told());
+        FiguresView {
+            decode_block_ms: figures.decode_block.map(millis),
+            prefill_block_ms: figures.prefill_block.map(millis),
+            visit_ms: figures.visit.map(millis),
+            wait_ms: figures.wait.map(millis),
+            delay_ms: figures.delay.map(millis),
+            correction_ms: self.appraisal.correction_us(now) / 1e3,
+            memory: figures.memory,
+            sessions: told.map(|told| told.sessions),
+            price: told.map_or(0, |told| told.price),
+        }
+    }
+}
+
+/// A label as people read it.
+fn label_name(label: Label) -> &'static str {
+    match label {
+        Label::Public => "public",
+        Label::Trusted => "trusted",
+        Label::MyDevices => "my devices",
+        Label::Local => "local",
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }

@@ -4,6 +4,7 @@ use crate::admission::Admission;
 use crate::gateway::{Gateway, GatewayLimits, ModelFront};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
 use crate::stage_host::{StageHost, StageLimits};
+use crate::tell::{Listener, tell};
 use crate::weights::{Sent, Weights, WeightsConfig};
 use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, SpanOptions, Tokenizer};
 use skep_net::{Net, NetError, NetEvent};
@@ -203,6 +204,7 @@ impl Node {
         if let Some(own) = &self.gateway {
             own.join(join.clone()).map_err(|reason| NodeError::Refused { reason })?;
         }
+        self.tell(self.gateway.clone().map(Listener::Own));
         let Some(gateway) = gateway else { return Ok(()) };
         let same_machine = gateway.addrs.iter().all(|addr| addr.ip().is_loopback());
         let join = Join { pid: join.pid.filter(|_| same_machine), ..join };
@@ -210,8 +212,16 @@ impl Node {
             JoinReply::Welcome => {}
             JoinReply::Refused { reason } => return Err(NodeError::Refused { reason }),
         }
+        self.tell(Some(Listener::Far(self.net.clone(), gateway.clone())));
         self.tasks.push(tokio::spawn(stay_joined(self.net.clone(), gateway, join)));
         Ok(())
+    }
+
+    /// Tells a gateway what this node measures of itself.
+    fn tell(&mut self, listener: Option<Listener>) {
+        if let (Some(stages), Some(listener)) = (self.stages.clone(), listener) {
+            self.tasks.push(tokio::spawn(tell(stages, self.peer.node, listener)));
+        }
     }
 
     /// This node's key and addresses.
@@ -322,7 +332,7 @@ async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arr
         match event {
             // A node computes for the gateway that it joined, and for nobody else who can reach it.
             NetEvent::Control { from, requests, replies } if roles.serves == Some(from) => {
-                let _ = own.send(arrived_control(requests, replies)).await;
+                let _ = own.send(arrived_control(from, requests, replies)).await;
             }
             NetEvent::Control { from, .. } => tracing::warn!(%from, "a node that was not joined asks for work"),
             NetEvent::Data { from, hello, frames } => {
@@ -339,6 +349,11 @@ async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arr
                 };
                 tokio::spawn(reply.send(answer));
             }
+            NetEvent::Figures { from, figures } => {
+                if let Some(gateway) = &roles.gateway {
+                    gateway.read_figures(from, figures);
+                }
+            }
             NetEvent::Down { node } => set_alive(&roles, node, false),
             NetEvent::Up { node } => set_alive(&roles, node, true),
         }
@@ -354,9 +369,9 @@ fn set_alive(roles: &Roles, node: NodeId, alive: bool) {
 async fn take_arrivals(mut arrivals: mpsc::Receiver<Arrival>, roles: Roles) {
     while let Some(arrival) = arrivals.recv().await {
         match arrival {
-            Arrival::Control { requests, replies } => {
+            Arrival::Control { from, requests, replies } => {
                 if let Some(stages) = roles.stages.clone() {
-                    tokio::spawn(stages.serve_control(requests, replies));
+                    tokio::spawn(stages.serve_control(from, requests, replies));
                 }
             }
             Arrival::Data { from, hello, frames } => {

@@ -10,12 +10,16 @@
 //!
 //! A session lives as long as the control link that opened it: when the gateway vanishes, its KV caches go with it.
 
+mod limits;
 mod memory;
+mod meter;
 mod pool;
 mod reuse;
 mod worker;
 
 use crate::links::Links;
+pub use limits::PeerLimits;
+pub(crate) use meter::Measured;
 use skep_model::Span;
 use skep_types::wire::{Control, ControlReply, Frame, SessionId, StreamHello};
 use skep_types::{ModelId, NodeId};
@@ -40,11 +44,13 @@ pub struct StageLimits {
     pub memory_bytes: u64,
     /// Whether the model file is read from the disk again at the start, so that Linux can hold it in large pages.
     pub large_pages: bool,
+    /// What one gateway may ask.
+    pub peer: PeerLimits,
 }
 
 impl Default for StageLimits {
     fn default() -> Self {
-        Self { threads: 1, sessions: 64, memory_bytes: 2 << 30, large_pages: false }
+        Self { threads: 1, sessions: 64, memory_bytes: 2 << 30, large_pages: false, peer: PeerLimits::default() }
     }
 }
 
@@ -53,12 +59,12 @@ impl Default for StageLimits {
 pub(crate) struct StageHost {
     jobs: mpsc::Sender<Job>,
     next_link: Arc<AtomicU64>,
-    reused: Arc<AtomicU64>,
+    meter: Arc<meter::Meter>,
 }
 
 /// What the compute thread is told.
 enum Job {
-    Control { link: u64, request: Control, replies: mpsc::Sender<ControlReply> },
+    Control { from: NodeId, link: u64, request: Control, replies: mpsc::Sender<ControlReply> },
     Arrived { session: SessionId, arrival: Arrival },
     LinkOver { link: u64 },
 }
@@ -85,26 +91,33 @@ impl StageHost {
     /// When the system refuses a thread.
     pub(crate) fn start(model: ModelId, span: Arc<Span>, limits: StageLimits, links: Links) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(JOB_QUEUE);
-        let reused = Arc::new(AtomicU64::new(0));
-        let worker = worker::Worker::new(model, pool::Pool::new(span.clone(), reused.clone()), span, limits, links);
+        let meter = Arc::new(meter::Meter::default());
+        let pool = pool::Pool::new(span.clone(), meter.clone());
+        let worker = worker::Worker::new(model, pool, span, limits, links, meter.clone());
         std::thread::Builder::new().name("skep-compute".into()).spawn(move || worker.run(queue))?;
-        Ok(Self { jobs, next_link: Arc::default(), reused })
+        Ok(Self { jobs, next_link: Arc::default(), meter })
     }
 
     /// Positions of all sessions so far whose rows were stored and did not have to be run.
     pub(crate) fn reused_positions(&self) -> u64 {
-        self.reused.load(Ordering::Relaxed)
+        self.meter.reused()
     }
 
-    /// Serves a control link until it ends.
+    /// What was measured of this node's work so far, and what it will honour.
+    pub(crate) fn measured(&self) -> Measured {
+        self.meter.read()
+    }
+
+    /// Serves a control link of a gateway until it ends.
     pub(crate) async fn serve_control(
         self,
+        from: NodeId,
         mut requests: mpsc::Receiver<Control>,
         replies: mpsc::Sender<ControlReply>,
     ) {
         let link = self.next_link.fetch_add(1, Ordering::Relaxed);
         while let Some(request) = requests.recv().await {
-            if self.jobs.send(Job::Control { link, request, replies: replies.clone() }).await.is_err() {
+            if self.jobs.send(Job::Control { from, link, request, replies: replies.clone() }).await.is_err() {
                 return;
             }
         }

@@ -19,6 +19,7 @@
 //! - The chunks of one long prompt are at work on several stages at once, and then the prefill takes less than the formula says.
 //!   The planner does not count on it: how much is saved is set by the slowest stage of the chain and is not a sum over hops.
 //! - A request that is handed over whole pays its two hops once, not once per token, and no rows travel.
+//! - Where a hole in a chain is filled, the stages before and after it stand in the gateway's place, and all hops carry rows.
 //!
 //! Everything is a sum of integers: microseconds, rounded up once per stage and request. So the same facts give the same plan on
 //! every machine.
@@ -131,6 +132,11 @@ pub enum Prefer {
 pub struct Request {
     /// The blocks to run.
     pub wanted: BlockRange,
+    /// The stage whose rows enter the first of these blocks, where that is not the gateway. An unknown node counts as the gateway.
+    pub before: Option<NodeId>,
+    /// The stage that takes the rows of the last of these blocks, where that is not the gateway. An unknown node counts as the
+    /// gateway.
+    pub after: Option<NodeId>,
     /// Tokens to read.
     pub prompt_tokens: u64,
     /// Tokens that are expected to be written, at least 1.
@@ -163,6 +169,8 @@ impl Request {
     pub fn new(wanted: BlockRange) -> Self {
         Self {
             wanted,
+            before: None,
+            after: None,
             prompt_tokens: 100,
             new_tokens: 100,
             row_bytes: 8 << 10,

@@ -2,8 +2,6 @@
 //!
 //! - [`place()`] gives each node of a new network its span of blocks.
 //! - [`join`] gives a node that joins a living network the span that most raises its slowest block, and [`rebalance`] says who moves.
-//! - [`route()`] picks the chain with the fewest stages out of the spans on offer, and spreads requests over replicas by a salt that
-//!   the caller draws per request. It needs to know nothing of the nodes.
 //! - [`Network::plan`] picks the plan with the least expected time from what was measured, under a limit on the price and on who may
 //!   see the request; [`Network::explain`] says what else there was. [`cost`] is the law it plans by.
 //!
@@ -25,4 +23,4 @@ pub use cost::{Candidate, Cost, Figures, Label, Prefer, Request, StageCost, Way}
 pub use network::{Gateway, Links, MAX_BEACONS, MAX_PEERS, Network, TooManyPeers};
 pub use place::{PlanError, place};
 pub use plan::{Explanation, MAX_BLOCKS, NoPlan, Plan};
-pub use route::{NoRoute, Offer, Stage, route};
+pub use route::{Offer, Stage};

@@ -5,7 +5,7 @@ use crate::cost::{
     UNKNOWN_VISIT, UNKNOWN_WAIT,
 };
 use crate::route::better_listing;
-use skep_types::NodeId;
+use skep_types::{BlockRange, NodeId};
 use std::{collections::BTreeMap, time::Duration};
 use thiserror::Error;
 
@@ -36,7 +36,7 @@ pub struct Gateway {
 }
 
 /// A peer's figures without unknowns. Times are nanoseconds for one block over one token, microseconds otherwise.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     pub decode_ns: u64,
     pub prefill_ns: u64,
@@ -48,8 +48,8 @@ pub(crate) struct Known {
     pub measured: bool,
 }
 
-/// A snapshot of the peers that hold blocks of one model. It is made once for many requests.
-#[derive(Debug, Clone)]
+/// A snapshot of the peers that hold blocks of one model. It is made once for many requests. The default has no peers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Network {
     /// One listing of each node, by node.
     pub(crate) candidates: Vec<Candidate>,
@@ -94,6 +94,23 @@ impl Network {
     /// The peers, by node.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
+    }
+
+    /// The same network in which some peers hold another span.
+    #[must_use]
+    pub fn with_spans(&self, spans: &BTreeMap<NodeId, BlockRange>) -> Self {
+        let mut network = self.clone();
+        for candidate in &mut network.candidates {
+            if let Some(blocks) = spans.get(&candidate.offer.peer.node) {
+                candidate.offer.blocks = *blocks;
+            }
+        }
+        network
+    }
+
+    /// Where a node stands among the candidates.
+    pub(crate) fn place(&self, node: NodeId) -> Option<usize> {
+        self.candidates.binary_search_by_key(&node, |candidate| candidate.offer.peer.node).ok()
     }
 }
 

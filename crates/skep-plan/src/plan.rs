@@ -2,7 +2,7 @@
 
 use crate::{
     Stage,
-    cost::{Candidate, Cost, Label, Prefer, Request, StageCost, Way},
+    cost::{Cost, Label, Prefer, Request, StageCost, Way},
     labels::{Failed, Found, fastest},
     network::Network,
     search::Step,
@@ -145,7 +145,8 @@ impl Network {
 
     /// The fastest machine that answers the whole request itself; nothing if none is able to.
     fn single(&self, request: &Request, way: Way) -> Option<Result<Plan, NoPlan>> {
-        if way == Way::Handoff && !request.handoff {
+        let hole = request.before.is_some() || request.after.is_some();
+        if hole || (way == Way::Handoff && !request.handoff) {
             return None;
         }
         let weights = Weights::new(self, request, request.spread_permille);
@@ -239,13 +240,10 @@ impl Network {
         // The true figures, without the share that spreads requests, and whether or not a node takes part.
         let open = Request { avoid: BTreeSet::new(), label_min: Label::Public, ..request.clone() };
         let weights = Weights::new(self, &open, 0);
-        let place = |stage: &Stage| {
-            self.candidates.binary_search_by_key(&stage.peer.node, |c: &Candidate| c.offer.peer.node).ok()
-        };
         let mut parts = Parts { stages: Vec::new(), back: Duration::ZERO, price: 0 };
         let mut before: Option<usize> = None;
         for stage in stages {
-            let node = place(stage)?;
+            let node = self.place(stage.peer.node)?;
             let weight = &weights.nodes[node];
             let hop = match (way, before) {
                 (Way::Chain, Some(before)) => weights.hop(before, node),

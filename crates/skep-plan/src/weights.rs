@@ -159,15 +159,22 @@ fn weight(network: &Network, at: usize, request: &Request, spread_permille: u64)
     let spread = |time: u64| time + (u128::from(time) * u128::from(share) / 1_024_000) as u64;
     let goodput = known.goodput.min(network.gateway_goodput);
     let hop = |bytes: u128| if known.own { 0 } else { laps * known.delay + transfer(bytes, goodput) };
+    let own_transfer = transfer(rows, known.goodput);
+    let between = |neighbour: Option<NodeId>, leaving: bool| {
+        let other = neighbour.and_then(|node| network.place(node)).filter(|other| *other != at)?;
+        let (from, to) = if leaving { (at, other) } else { (other, at) };
+        let delay = network.between.get(from * network.known.len() + to).copied().map_or(0, u64::from);
+        Some(laps * delay + own_transfer.max(transfer(rows, network.known[other].goodput)))
+    };
     Weight {
         node,
         span,
         stage_max: stage_max.unwrap_or(0),
         block: spread((prompt * known.prefill_ns + (laps - 1) * known.decode_ns).div_ceil(1000)),
         visits: spread(laps * (known.wait + known.visit) + unsure),
-        transfer: transfer(rows, known.goodput),
-        enter: hop(rows),
-        leave: hop(replies),
+        transfer: own_transfer,
+        enter: between(request.before, false).unwrap_or_else(|| hop(rows)),
+        leave: between(request.after, true).unwrap_or_else(|| hop(replies)),
         price: candidate.price.min(MAX_PRICE),
     }
 }

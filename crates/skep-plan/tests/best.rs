@@ -118,6 +118,20 @@ fn plans_under_a_price_limit_are_the_best_of_all_affordable_chains() {
 }
 
 #[test]
+fn holes_between_two_stages_are_filled_in_the_best_way() {
+    let mut found = 0;
+    for seed in 3000..3500 {
+        let mut case = Case::random(seed, 8, 24);
+        let (before, after) = (seed as usize % case.candidates.len(), seed as usize / 7 % case.candidates.len());
+        case.request.before = (seed % 3 > 0).then(|| node(before));
+        case.request.after = (seed % 4 > 0).then(|| node(after));
+        case.request.avoid = [case.request.before, case.request.after].into_iter().flatten().collect();
+        found += usize::from(compare(&case, seed));
+    }
+    assert!(found >= 100, "only {found} holes can be filled");
+}
+
+#[test]
 fn coming_back_to_a_node_would_be_faster_but_is_not_done() {
     let twice = |seed: &u64| {
         let mut case = Case::random(*seed, 5, 16);

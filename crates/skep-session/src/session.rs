@@ -4,7 +4,7 @@
 //! The gateway owns the tokens. A token is drawn from the candidates after the last position with the request's seed and that
 //! position, so it does not matter which machines gave the candidates, nor how often.
 //!
-//! 1. **Open.** The chain comes from the planner. All stages are opened at once, each with its next hop, the last with the gateway.
+//! 1. **Open.** The chain comes from [`Network::plan`]. All stages are opened at once, each with its next hop, the last with the gateway.
 //!    When all have answered, the tokens so far are sent in chunks; only the last chunk asks for candidates. Then one token per lap.
 //! 2. **Exactly once.** The candidates of the awaited position are taken once, from any machine that is or was the last of this
 //!    session's chain and is not known for bad ones, in any epoch. All others are ignored. A *step* is the positions sent for one
@@ -12,8 +12,8 @@
 //! 3. **Suspects.** A machine is a suspect from its first loss, refusal, fault, missed deadline or list of bad candidates. A loss that
 //!    is reported for a machine outside the chain only makes it a suspect. Faults of older epochs are ignored, except for lost next
 //!    hops, and those count only if reporter and lost machine are neighbours in the chain of now.
-//! 4. **Rung b, replay.** Stages that are suspects or not yet settled are holes. For each hole the planner looks for other machines; the
-//!    epoch grows by one; when all replacements are open, each settled stage before a hole is redirected to its new next hop with
+//! 4. **Rung b, replay.** Stages that are suspects or not yet settled are holes. For each hole the planner looks for other machines, and
+//!    prices the ways from and to the stages beside it; the epoch grows by one; when all replacements are open, each settled stage before a hole is redirected to its new next hop with
 //!    `replay_from` 0 and `forward_from` = first position of the step (0 if the hole got two replacements or more, since all but the
 //!    last must pass on every row), and the gateway sends the tokens of the step again (all tokens
 //!    if the hole is at the front). A replacement is settled by the first candidates of its epoch for a position that was sent after
@@ -21,16 +21,16 @@
 //! 5. **Rung c, prefill.** If no stage is settled, or the holes cannot be filled: everything is closed, and a new session with a new
 //!    id prefills all tokens so far over a new chain.
 //! 6. **Suspects are machines too.** They are avoided while any other machine holds the block, and used again when none does and the newest
-//!    offers still list them, those with the fewest offences first, and only after a pause that doubles with every offence: a false
+//!    network still lists them, those with the fewest offences first, and only after a pause that doubles with every offence: a false
 //!    alarm must not fail a request, and a dead machine must not be asked in a tight loop.
-//! 7. **Nobody holds a block.** The session waits for new offers, at most [`Limits::route_wait`].
+//! 7. **Nobody holds a block.** The session waits for another network, at most [`Limits::route_wait`].
 //! 8. **A vector** is a session of one step and no token: the whole input is sent in one frame, and what comes back is the output. Each
 //!    stage keeps the rows that it put out, so the ladder is the same, and the same bits come out of whatever chain ends it.
 //! 9. **Every end closes** every stage that was ever opened and not yet closed: the end of the answer, a cancel, a stop, a failure.
 //!
 //! # The shell
 //! The machine around a session carries out effects in order, keeps control messages to one node in order, keeps the frames of one hop in
-//! order, reports [`Input::Lost`] when a node, a control stream or the stream to the first stage fails, and sends [`Input::Offers`]
+//! order, reports [`Input::Lost`] when a node, a control stream or the stream to the first stage fails, and sends [`Input::Network`]
 //! whenever the list of living members changes. Only the newest [`Effect::WakeAt`] counts; a [`Input::Wake`] too many does no harm.
 
 mod candidates;
@@ -42,13 +42,14 @@ mod report;
 
 use crate::sampler::Sampler;
 use plan::{Health, Link};
-use skep_plan::Offer;
+use skep_plan::{Network, NoPlan, Request};
 use skep_types::{
-    ModelId, NodeId,
+    BlockRange, ModelId, NodeId,
     wire::{Control, ControlReply, Frame, Peer, SessionId},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 use thiserror::Error;
@@ -91,6 +92,8 @@ pub struct SessionConfig {
     pub vocab: u32,
     /// Values per hidden row.
     pub d_model: u32,
+    /// Bytes of keys and values that one token takes in one block.
+    pub kv_bytes: u64,
     /// The machine that runs the session; the last stage sends to it.
     pub gateway: Peer,
     /// What is asked of the chain.
@@ -153,11 +156,11 @@ pub enum Source {
 pub enum Input {
     /// Begin, with the living members of now.
     Start {
-        /// Who holds what.
-        offers: Vec<Offer>,
+        /// Who holds what, and what is known of them.
+        network: Arc<Network>,
     },
     /// The living members of now.
-    Offers(Vec<Offer>),
+    Network(Arc<Network>),
     /// A stage answered on its control stream.
     Reply {
         /// The stage's node.
@@ -247,6 +250,9 @@ pub enum SessionError {
         /// The first such block.
         block: u32,
     },
+    /// Every block is held, and yet there is no chain.
+    #[error(transparent)]
+    NoPlan(NoPlan),
     /// The chain was changed as often as it may be.
     #[error("gave up after {recoveries} changes of route: {cause}")]
     TooManyRecoveries {
@@ -269,8 +275,8 @@ enum Phase {
     Opening { rung: Rung, deadline: Duration },
     /// Candidates are awaited.
     Running { deadline: Duration },
-    /// No route: wait for offers, or for a suspect's pause to end at `retry`.
-    Waiting { until: Duration, retry: Duration, block: u32 },
+    /// No chain: wait for another network, or for a suspect's pause to end at `retry`.
+    Waiting { until: Duration, retry: Duration, why: NoPlan },
     /// Over.
     Ended,
 }
@@ -279,13 +285,15 @@ enum Phase {
 #[derive(Debug)]
 pub struct Session {
     config: SessionConfig,
+    /// All blocks of the model.
+    blocks: BlockRange,
     phase: Phase,
     /// Prompt and drawn tokens; none while an image is read.
     tokens: Vec<u32>,
     /// Rows before the first draw.
     input_rows: u32,
     /// The living members, as last told.
-    offers: Vec<Offer>,
+    network: Arc<Network>,
     /// Offences so far.
     suspects: BTreeMap<NodeId, Health>,
     /// Number of session ids used.
@@ -317,15 +325,18 @@ impl Session {
     /// [`SessionError::Config`] or [`SessionError::PromptToken`].
     pub fn new(config: SessionConfig) -> Result<Self, SessionError> {
         let (tokens, input_rows) = config.check()?;
+        let blocks = BlockRange::new(0, config.n_blocks);
+        let blocks = blocks.map_err(|_| SessionError::Config("the model has no blocks"))?;
         let needed = match &config.task {
             Task::Generate(task) => task.sampler.candidates_needed(config.vocab).clamp(1, config.vocab),
             Task::Encode(_) => 0,
         };
         Ok(Self {
             phase: Phase::New,
+            blocks,
             tokens,
             input_rows,
-            offers: Vec::new(),
+            network: Arc::default(),
             suspects: BTreeMap::new(),
             attempt: 0,
             id: SessionId([0; 16]),
@@ -348,6 +359,11 @@ impl Session {
         &self.route
     }
 
+    /// What the planner is asked for a whole chain now.
+    pub fn request(&self) -> Request {
+        self.request_for(self.blocks, self.suspects.keys().copied().collect())
+    }
+
     /// The session id of now, which changes with every fresh prefill.
     pub fn id(&self) -> SessionId {
         self.id
@@ -365,15 +381,15 @@ impl Session {
             return out;
         }
         match input {
-            Input::Start { offers } => {
-                self.offers = offers;
+            Input::Start { network } => {
+                self.network = network;
                 if self.phase == Phase::New {
                     self.ledger.start(now);
                     self.prefill_anew(now, &mut out);
                 }
             }
-            Input::Offers(offers) => {
-                self.offers = offers;
+            Input::Network(network) => {
+                self.network = network;
                 if matches!(self.phase, Phase::Waiting { .. }) {
                     self.prefill_anew(now, &mut out);
                 }

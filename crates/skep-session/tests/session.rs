@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{D_MODEL, VOCAB, peer};
+use common::{D_MODEL, GATEWAY, VOCAB, peer, unmeasured};
 use skep_plan::Offer;
 use skep_session::{
     Effect, Encode, Finish, Generate, Input, Limits, Report, Rung, Session, SessionConfig, SessionError, Source, Task,
@@ -13,8 +13,6 @@ use skep_types::{
     wire::{Control, ControlReply, Fault, Frame, HopReport, Output, Payload, SessionId},
 };
 use std::time::Duration;
-
-const GATEWAY: u8 = 99;
 
 /// A session with a clock that only the script moves.
 struct Script {
@@ -28,6 +26,7 @@ fn config() -> SessionConfig {
         n_blocks: 4,
         vocab: VOCAB,
         d_model: D_MODEL,
+        kv_bytes: 16,
         gateway: peer(GATEWAY),
         task: Task::Generate(generate()),
         id_seed: [3; 32],
@@ -71,7 +70,7 @@ impl Script {
     /// A session whose chain is open and whose prefill is on its way.
     fn running(config: SessionConfig) -> Self {
         let mut script = Self::new(config);
-        script.step(Input::Start { offers: offers() });
+        script.step(Input::Start { network: unmeasured(offers()) });
         script.opened(&[1, 2], 0);
         script
     }
@@ -188,7 +187,7 @@ fn requests_that_mean_nothing_are_refused() {
 #[test]
 fn all_stages_open_before_the_first_chunk() {
     let mut script = Script::new(config());
-    let effects = script.step(Input::Start { offers: offers() });
+    let effects = script.step(Input::Start { network: unmeasured(offers()) });
     assert_eq!(opens(&effects), [(1, 0, 2), (2, 0, GATEWAY)]);
     assert!(sends(&effects).is_empty());
     assert!(sends(&script.opened(&[2], 0)).is_empty());
@@ -269,7 +268,7 @@ fn a_lone_replacement_passes_on_the_step_only() {
     let offers = || vec![offer(1, 0, 2), offer(2, 2, 4), offer(11, 0, 2), offer(12, 2, 4)];
     for first in [true, false] {
         let mut script = Script::new(config());
-        script.step(Input::Start { offers: offers() });
+        script.step(Input::Start { network: unmeasured(offers()) });
         let chain = script.route();
         script.opened(&chain, 0);
         script.draws(chain[1], candidates(0, 2, 7));
@@ -301,7 +300,7 @@ fn a_replacement_lost_before_it_settled_is_replaced_too() {
     let mut script = Script::running(config());
     script.draws(2, candidates(0, 2, 7));
     script.lost(2);
-    script.step(Input::Offers([offers(), vec![offer(32, 2, 4)]].concat()));
+    script.step(Input::Network(unmeasured([offers(), vec![offer(32, 2, 4)]].concat())));
     let effects = script.lost(12);
     assert_eq!(opens(&effects), [(32, 2, GATEWAY)]);
     assert_eq!(closes(&effects).len(), 2, "12 and 22 are not needed");
@@ -312,7 +311,7 @@ fn a_replacement_lost_before_it_settled_is_replaced_too() {
 fn with_no_other_holder_a_suspect_is_asked_again_after_a_pause() {
     let mut script = Script::running(config());
     script.draws(2, candidates(0, 2, 7));
-    script.step(Input::Offers(vec![offer(1, 0, 2), offer(2, 2, 4)]));
+    script.step(Input::Network(unmeasured(vec![offer(1, 0, 2), offer(2, 2, 4)])));
     let before = script.session.id();
     let effects = script.lost(2);
     assert_eq!((opens(&effects).len(), closes(&effects).len()), (0, 2));
@@ -330,14 +329,14 @@ fn with_no_other_holder_a_suspect_is_asked_again_after_a_pause() {
 fn a_block_that_nobody_holds_is_waited_for() {
     let missing = vec![offer(1, 0, 2)];
     let mut script = Script::new(config());
-    let effects = script.step(Input::Start { offers: missing.clone() });
+    let effects = script.step(Input::Start { network: unmeasured(missing.clone()) });
     assert_eq!(effects, [Effect::WakeAt(Duration::from_secs(3))]);
     assert_eq!(script.wait(2_999), [Effect::WakeAt(Duration::from_secs(3))]);
     assert_eq!(script.wait(1), [Effect::Failed(SessionError::NoRoute { block: 2 })]);
 
     let mut script = Script::new(config());
-    script.step(Input::Start { offers: missing });
-    assert_eq!(opens(&script.step(Input::Offers(offers()))).len(), 2);
+    script.step(Input::Start { network: unmeasured(missing) });
+    assert_eq!(opens(&script.step(Input::Network(unmeasured(offers())))).len(), 2);
 }
 
 #[test]
@@ -363,7 +362,7 @@ fn bad_candidates_make_their_sender_a_suspect() {
 #[test]
 fn deadlines_accuse_the_late() {
     let mut script = Script::new(config());
-    script.step(Input::Start { offers: offers() });
+    script.step(Input::Start { network: unmeasured(offers()) });
     script.opened(&[1], 0);
     assert_eq!(script.wait(1_999), [Effect::WakeAt(Duration::from_secs(2))]);
     let effects = script.wait(1);
@@ -406,7 +405,7 @@ fn faults_blame_the_right_node() {
 #[test]
 fn a_refusal_finds_another_node_and_recoveries_are_bounded() {
     let mut script = Script::new(config());
-    script.step(Input::Start { offers: vec![offer(1, 0, 4)] });
+    script.step(Input::Start { network: unmeasured(vec![offer(1, 0, 4)]) });
     for round in 0..4 {
         let session = script.session.id();
         let reply = ControlReply::Refused { session, reason: "full".to_owned() };
@@ -448,7 +447,7 @@ fn vector(epoch: u32, values: Vec<f32>) -> Frame {
 #[test]
 fn an_encoding_is_one_frame_and_one_vector() {
     let mut script = Script::new(encoding(Source::Tokens(vec![1, 2, 3]), 2));
-    let effects = script.step(Input::Start { offers: offers() });
+    let effects = script.step(Input::Start { network: unmeasured(offers()) });
     let wanted = |effect: &Effect| match effect {
         Effect::Control { message: Control::Open { output, max_positions, .. }, .. } => Some((*output, *max_positions)),
         _ => None,

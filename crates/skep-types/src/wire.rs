@@ -29,6 +29,10 @@
 //! One bidirectional stream per question: one [`StoreAsk`] one way, one [`StoreAnswer`] and perhaps the bytes of a slice the other. All
 //! but the question to a gateway carry a [`Pass`](crate::Pass).
 //!
+//! # Figures (node → gateway)
+//! One unidirectional stream of [`NodeFigures`], each after its length as above, opened by a node after it has joined: the first
+//! message at once, the others when one of the figures changes. The newest counts.
+//!
 //! # Output
 //! A session is opened for one of two outputs, see [`Output`]. A vector speaks of a whole text or image, every position of which
 //! sees all others. So each of its frames carries all of the session's positions: `pos` is 0 and `rows` the `max_positions` of the
@@ -38,9 +42,11 @@ use crate::{BlockRange, Invite, ModelId, NodeId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::{fmt, net::SocketAddr};
 
+mod figures;
 mod frame;
 mod store;
 
+pub use figures::NodeFigures;
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, HopReport, Payload};
 pub use store::{MAX_COUNTED_BLOCKS, MAX_HELD_RUNS, MAX_HOLDERS, ServedModel, StoreAnswer, StoreAsk};
 

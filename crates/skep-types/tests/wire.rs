@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use proptest::prelude::*;
+use skep_types::offer::Audience;
 use skep_types::wire::*;
 use skep_types::{BlockRange, ModelId, NodeId};
 
@@ -80,6 +81,47 @@ fn control_messages_have_these_bytes() {
     );
 }
 
+fn figures() -> NodeFigures {
+    NodeFigures {
+        decode_ns: 1_000_000,
+        prefill_ns: 20_000,
+        visit_us: 100,
+        wait_us: 7,
+        goodput_kib_s: 2048,
+        memory: 1 << 30,
+        sessions: 3,
+        price: 5,
+        audience: Audience::Own,
+    }
+}
+
+#[test]
+fn figures_have_these_bytes_and_no_others_are_figures() {
+    let bytes = borsh::to_vec(&figures()).unwrap();
+    assert_eq!(
+        hex(&bytes),
+        "40420f00204e000064000000070000000008000000000040000000000300000005000000000000".to_owned() + "0002"
+    );
+    assert_eq!(borsh::from_slice::<NodeFigures>(&bytes).unwrap(), figures());
+    for at in 0..bytes.len() {
+        assert!(borsh::from_slice::<NodeFigures>(&bytes[..at]).is_err());
+    }
+    assert!(borsh::from_slice::<NodeFigures>(&[&bytes[..], &[0]].concat()).is_err());
+    let nobody = [&bytes[..40], &[3]].concat();
+    assert!(borsh::from_slice::<NodeFigures>(&nobody).is_err());
+}
+
+#[test]
+fn figures_differ_when_a_plan_would() {
+    let now = figures();
+    assert!(!now.differ(&now));
+    assert!(!now.differ(&NodeFigures { decode_ns: 1_120_000, ..now }));
+    assert!(now.differ(&NodeFigures { decode_ns: 1_150_000, ..now }));
+    assert!(now.differ(&NodeFigures { wait_us: 0, ..now }));
+    assert!(now.differ(&NodeFigures { sessions: 4, ..now }));
+    assert!(now.differ(&NodeFigures { memory: 1 << 29, ..now }));
+}
+
 #[test]
 fn headers_that_no_frame_has_are_refused_before_the_body() {
     let good = frame(Payload::Tokens(vec![1, 2]), 2).encode().unwrap();
@@ -121,6 +163,7 @@ proptest! {
         let _ = borsh::from_slice::<Control>(&bytes);
         let _ = borsh::from_slice::<ControlReply>(&bytes);
         let _ = borsh::from_slice::<Join>(&bytes);
+        let _ = borsh::from_slice::<NodeFigures>(&bytes);
     }
 }
 

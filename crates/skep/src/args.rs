@@ -40,6 +40,10 @@ pub(crate) enum Command {
     Chat(ChatArgs),
     /// Show which node holds which blocks, and how the last answer came about
     Status(AskArgs),
+    /// Show how fast each node is, how far away, and what it has room for, as measured
+    Peers(AskArgs),
+    /// Show the route of the last answer and of the next one, and why it is that one
+    Route(RouteArgs),
     /// List the models that a running network serves
     Models(AskArgs),
     /// Work with model files
@@ -253,6 +257,15 @@ pub(crate) struct AskArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RouteArgs {
+    /// Show where the time is expected to go, and what the alternatives would take
+    #[arg(long)]
+    pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 #[derive(Debug, ClapArgs)]

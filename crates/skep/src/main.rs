@@ -15,6 +15,7 @@ mod home;
 mod inspect;
 mod invite;
 mod output;
+mod peers;
 mod pull;
 mod relay;
 mod status;
@@ -48,6 +49,8 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Doctor(args) => runtime()?.block_on(doctor::run(args)),
         Command::Chat(args) => chat::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Peers(args) => peers::run(&args),
+        Command::Route(args) => peers::route(&args),
         Command::Models(args) => status::models(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),
         Command::Model(ModelCommand::List(args)) => pull::list(&args),

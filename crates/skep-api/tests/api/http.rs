@@ -34,6 +34,10 @@ fn the_network_is_shown_and_a_node_unplugged() {
         (view.json()["nodes"][1]["blocks"].clone(), view.header("cache-control")),
         (json!([4, 8]), Some("no-store"))
     );
+    assert_eq!(view.json()["nodes"][1]["figures"]["delay_ms"], json!(0.125));
+    let route = server.get("/skep/v1/route").json().clone();
+    assert_eq!((route["last"]["lap_ms"].clone(), route["next"].clone()), (json!(2.5), json!(null)));
+    assert_eq!(route["refused"], "no node may run block 2");
     let unplug = |body: String| server.post("/skep/v1/unplug", &body);
     let ask = |byte| unplug(json!({"node": node(byte)}).to_string());
     assert_eq!(ask(1).json(), json!({"node": node(1)}));

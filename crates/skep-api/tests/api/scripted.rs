@@ -68,6 +68,7 @@ pub fn summary(finish: FinishReason, completion_tokens: u32) -> Summary {
         first_token_ms: 12.25,
         total_ms: 40.0,
         lap_ms: Some(2.5),
+        why: None,
     }
 }
 
@@ -159,6 +160,8 @@ impl Backend for Scripted {
             relayed: false,
             rtt_ms: Some(0.25),
             frames: 3,
+            label: "trusted",
+            figures: FiguresView { decode_block_ms: Some(0.5), delay_ms: Some(0.125), ..FiguresView::default() },
         };
         NetworkView {
             gateway: node(7),
@@ -168,6 +171,11 @@ impl Backend for Scripted {
             active: self.active.load(Ordering::SeqCst),
             can_unplug: true,
         }
+    }
+
+    fn route(&self) -> RouteView {
+        let last = Some(summary(FinishReason::Stop, 3));
+        RouteView { last, next: None, refused: Some("no node may run block 2".into()) }
     }
 
     fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {

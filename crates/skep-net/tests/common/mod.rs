@@ -82,3 +82,17 @@ pub fn is_down(node: NodeId) -> impl Fn(&NetEvent) -> bool {
 pub fn is_up(node: NodeId) -> impl Fn(&NetEvent) -> bool {
     move |event| matches!(event, NetEvent::Up { node: up } if *up == node)
 }
+
+pub fn some_figures(sessions: u32) -> NodeFigures {
+    NodeFigures {
+        decode_ns: 1,
+        prefill_ns: 2,
+        visit_us: 3,
+        wait_us: 4,
+        goodput_kib_s: 5,
+        memory: 6,
+        sessions,
+        price: 0,
+        audience: skep_types::offer::Audience::Anyone,
+    }
+}

@@ -13,6 +13,7 @@
 
 use super::Arrival;
 use super::memory::{LOGITS_ROWS, payload_bytes, waiting_bytes};
+use super::meter::{Meter, Spent};
 use super::reuse::{Chain, Key, Link, Rows, Store};
 use skep_kernels::PAGE;
 use skep_model::{BatchItem, KvCache, PASS_ROWS, Page, Span, top_candidates};
@@ -21,7 +22,6 @@ use skep_types::BlockRange;
 use skep_types::wire::{Fault, Output, Payload, Peer, SessionId, cut_reason};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// A frame of at most this many rows counts as decoding. Its rows cost little beside the weights that they all read.
@@ -36,8 +36,8 @@ pub(super) struct Pool {
     /// Sessions with something waiting, each once.
     line: VecDeque<SessionId>,
     store: Store,
-    /// Rows that came from the store instead of being run.
-    reused: Arc<AtomicU64>,
+    /// What the passes take.
+    meter: Arc<Meter>,
 }
 
 /// One session.
@@ -66,6 +66,8 @@ pub(super) struct Settled {
     /// When it arrived.
     pub(super) arrived: Instant,
     pub(super) result: Result<Vec<Outgoing>, Fault>,
+    /// Of a frame of few rows that went through the blocks.
+    pub(super) spent: Option<Spent>,
 }
 
 /// A frame on its way through a pass.
@@ -81,12 +83,13 @@ struct Work {
     filled: Vec<Link>,
     output: Option<Payload>,
     fault: Option<Fault>,
+    spent: Option<Spent>,
 }
 
 impl Pool {
-    /// A pool without sessions; `reused` counts rows that came from the store.
-    pub(super) fn new(span: Arc<Span>, reused: Arc<AtomicU64>) -> Self {
-        Self { span, seats: HashMap::new(), line: VecDeque::new(), store: Store::default(), reused }
+    /// A pool without sessions.
+    pub(super) fn new(span: Arc<Span>, meter: Arc<Meter>) -> Self {
+        Self { span, seats: HashMap::new(), line: VecDeque::new(), store: Store::default(), meter }
     }
 
     /// How many bytes the store may hold from now on.
@@ -177,8 +180,9 @@ impl Pool {
             self.complete(works, &mut settled);
         }
         let picked = self.pick().into_iter().map(|(session, arrival)| (session, arrival, None)).collect();
+        let begun = Instant::now();
         let mut works = self.begin_all(picked, &mut settled);
-        self.forward(&mut works);
+        self.forward(begun, &mut works);
         self.complete(works, &mut settled);
         settled
     }
@@ -194,7 +198,7 @@ impl Pool {
         line.retain(|session| seats.get(session).is_some_and(|seat| !seat.waiting.is_empty()));
         let works = self.begin_all(cut, settled);
         let rows: usize = works.iter().map(|work| work.begun.new_rows() as usize).sum();
-        self.reused.fetch_add(rows as u64, Ordering::Relaxed);
+        self.meter.reuse(rows as u64);
         works
     }
 
@@ -209,7 +213,7 @@ impl Pool {
             let arrived = arrival.at;
             match self.begin(session, arrival, stored) {
                 Some(Ok(work)) => works.push(work),
-                Some(Err(fault)) => settled.push(Settled { session, arrived, result: Err(fault) }),
+                Some(Err(fault)) => settled.push(Settled { session, arrived, result: Err(fault), spent: None }),
                 None => {}
             }
         }
@@ -226,7 +230,7 @@ impl Pool {
                 Some(fault) => Err(fault),
                 None => Ok(work.seat.stage.finish(work.begun, work.output)),
             };
-            settled.push(Settled { session: work.session, arrived: work.arrived, result });
+            settled.push(Settled { session: work.session, arrived: work.arrived, result, spent: work.spent });
             self.seats.insert(work.session, work.seat);
         }
     }
@@ -296,7 +300,7 @@ impl Pool {
             }
         };
         let (rows, fault) = rows.map_or_else(|fault| (Vec::new(), Some(fault)), |rows| (rows, None));
-        Some(Ok(Work { session, arrived, seat, begun, rows, chain, filled, output: None, fault }))
+        Some(Ok(Work { session, arrived, seat, begun, rows, chain, filled, output: None, fault, spent: None }))
     }
 
     /// The rows that enter the first of `blocks`.
@@ -312,20 +316,28 @@ impl Pool {
     }
 
     /// Runs the rows of all works, those of the same blocks together.
-    fn forward(&self, works: &mut [Work]) {
+    fn forward(&self, begun: Instant, works: &mut [Work]) {
         let mut ranges: Vec<BlockRange> = works.iter().map(|work| work.seat.cache.blocks()).collect();
         ranges.sort_unstable();
         ranges.dedup();
         for range in ranges {
             let of_range = |work: &&mut Work| work.seat.cache.blocks() == range && !work.rows.is_empty();
             let mut members: Vec<&mut Work> = works.iter_mut().filter(of_range).collect();
+            let rows: u32 = members.iter().map(|work| work.begun.new_rows()).sum();
+            let few = members.iter().all(|work| work.begun.new_rows() <= FEW_ROWS);
+            let entered = Instant::now();
             let mut items: Vec<BatchItem<'_>> = members
                 .iter_mut()
                 .map(|work| BatchItem { cache: &mut work.seat.cache, rows: &mut work.rows })
                 .collect();
             let results = self.span.forward_batch(&mut items);
+            let took = entered.elapsed();
+            self.meter.ran(took, range.len(), rows, few);
             for (work, result) in members.into_iter().zip(results) {
                 work.fault = result.err().map(compute_fault);
+                if few && work.fault.is_none() {
+                    work.spent = Some(Spent { waited: begun.saturating_duration_since(work.arrived), blocks: took });
+                }
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The compute thread: takes what gateways and hops send, lets the pool compute, and sends on what comes of it.
 
+use super::limits::Gate;
 use super::memory::Ledger;
+use super::meter::Meter;
 use super::pool::{Pool, Settled};
 use super::{Job, StageLimits};
 use crate::links::Links;
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 
 /// Who opened a session, and where its outputs go.
 struct Client {
+    from: NodeId,
     link: u64,
     bytes: u64,
     replies: mpsc::Sender<ControlReply>,
@@ -37,17 +40,29 @@ pub(super) struct Worker {
     span: Arc<Span>,
     most_sessions: usize,
     memory: Ledger,
+    gate: Gate,
     links: Links,
     pool: Pool,
+    meter: Arc<Meter>,
     /// One for each seat of the pool.
     clients: HashMap<SessionId, Client>,
 }
 
 impl Worker {
-    pub(super) fn new(model: ModelId, mut pool: Pool, span: Arc<Span>, limits: StageLimits, links: Links) -> Self {
+    pub(super) fn new(
+        model: ModelId,
+        mut pool: Pool,
+        span: Arc<Span>,
+        limits: StageLimits,
+        links: Links,
+        meter: Arc<Meter>,
+    ) -> Self {
         let (purpose, memory) = (Purpose::of(span.config()), Ledger::new(&span, limits));
         pool.set_store_room(memory.free());
-        Self { model, purpose, span, most_sessions: limits.sessions, memory, links, pool, clients: HashMap::new() }
+        meter.holds(0, memory.free());
+        let (most_sessions, clients) = (limits.sessions, HashMap::new());
+        let gate = Gate::new(links.own(), limits.peer);
+        Self { model, purpose, span, most_sessions, memory, gate, links, pool, meter, clients }
     }
 
     /// Works until the node is gone.
@@ -56,6 +71,7 @@ impl Worker {
             tracing::error!(%error, "this thread does not compute the same bits as others; it serves nothing");
             return;
         }
+        self.meter.measure(&self.span);
         loop {
             if self.pool.is_idle() {
                 let Some(job) = queue.blocking_recv() else { return };
@@ -65,15 +81,18 @@ impl Worker {
             while let Ok(job) = queue.try_recv() {
                 self.take(job);
             }
-            for Settled { session, arrived, result } in self.pool.pass() {
+            for Settled { session, arrived, result, spent } in self.pool.pass() {
                 self.settle(session, result, arrived);
+                if let Some(spent) = spent {
+                    self.meter.visited(arrived.elapsed(), spent);
+                }
             }
         }
     }
 
     fn take(&mut self, job: Job) {
         match job {
-            Job::Control { link, request, replies } => self.control(link, request, replies),
+            Job::Control { from, link, request, replies } => self.control(from, link, request, replies),
             Job::Arrived { session, arrival } => {
                 if let Err(fault) = self.pool.arrive(session, arrival) {
                     self.fault(session, fault);
@@ -88,7 +107,7 @@ impl Worker {
         }
     }
 
-    fn control(&mut self, link: u64, request: Control, replies: mpsc::Sender<ControlReply>) {
+    fn control(&mut self, from: NodeId, link: u64, request: Control, replies: mpsc::Sender<ControlReply>) {
         match request {
             Control::Open { session, epoch, model, blocks, next, output, max_positions } => {
                 let config = StageConfig {
@@ -102,7 +121,7 @@ impl Worker {
                     max_positions,
                     next,
                 };
-                let reply = match self.open(link, model, config, replies.clone()) {
+                let reply = match self.open((from, link), model, config, replies.clone()) {
                     Ok(()) => ControlReply::Opened { session, epoch },
                     Err(reason) => ControlReply::Refused { session, reason: cut_reason(reason) },
                 };
@@ -126,14 +145,16 @@ impl Worker {
         self.pool.close(session);
         if let Some(client) = self.clients.remove(&session) {
             self.memory.close(client.bytes);
+            self.gate.close(Instant::now(), client.from);
             self.pool.set_store_room(self.memory.free());
+            self.meter.holds(self.clients.len(), self.memory.free());
         }
     }
 
     /// Makes a session, or says why not. Memory is counted before it is taken.
     fn open(
         &mut self,
-        link: u64,
+        (from, link): (NodeId, u64),
         model: ModelId,
         config: StageConfig,
         replies: mpsc::Sender<ControlReply>,
@@ -155,14 +176,25 @@ impl Worker {
             return Err(format!("{} sessions are open here, the most this node serves", self.most_sessions));
         }
         let session = config.session;
-        let bytes = self.memory.open(&self.span, &config)?;
+        self.gate.open(Instant::now(), from, config.max_positions)?;
+        let bytes = match self.memory.open(&self.span, &config) {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                self.gate.close(Instant::now(), from);
+                return Err(reason);
+            }
+        };
         // Stored pages make way before the session takes anything.
         self.pool.set_store_room(self.memory.free());
         let opened = self.pool.open(config);
         match &opened {
-            Ok(()) => drop(self.clients.insert(session, Client { link, bytes, replies, out: None })),
-            Err(_) => self.memory.close(bytes),
+            Ok(()) => drop(self.clients.insert(session, Client { from, link, bytes, replies, out: None })),
+            Err(_) => {
+                self.memory.close(bytes);
+                self.gate.close(Instant::now(), from);
+            }
         }
+        self.meter.holds(self.clients.len(), self.memory.free());
         opened
     }
 

@@ -111,17 +111,20 @@ impl Case {
         self.request.new_tokens * (Self::us(figures.wait) + Self::us(figures.visit))
     }
 
-    /// `None` is the gateway.
+    /// `None` is the gateway, or what stands in its place.
     pub fn hop(&self, from: Option<usize>, to: Option<usize>) -> u64 {
+        let place = |of: Option<NodeId>| of.and_then(|of| (0..self.candidates.len()).find(|id| node(*id) == of));
+        let home = to.is_none() && self.request.after.is_none();
+        let (from, to) = (from.or(place(self.request.before)), to.or(place(self.request.after)));
         let goodput = |at: Option<usize>| at.map_or(GATEWAY.goodput, |at| self.candidates[at].figures.goodput).unwrap();
         let delay = match (from, to) {
             (Some(from), Some(to)) => self.links[&node(from)][&node(to)].as_micros() as u64,
             (None, Some(at)) | (Some(at), None) => Self::us(self.candidates[at].figures.delay),
             (None, None) => 0,
         };
-        let bytes = match to {
-            Some(_) => self.rows() * self.request.row_bytes,
-            None => self.request.new_tokens * self.request.reply_bytes,
+        let bytes = match home {
+            false => self.rows() * self.request.row_bytes,
+            true => self.request.new_tokens * self.request.reply_bytes,
         };
         let transfer = (bytes * 1_000_000).div_ceil(goodput(from).min(goodput(to)));
         self.request.new_tokens * delay + transfer

@@ -7,12 +7,8 @@ use skep_types::wire::MAX_HOPS;
 impl SessionConfig {
     /// The tokens and the number of rows that are there before anything is computed.
     pub(super) fn check(&self) -> Result<(Vec<u32>, u32), SessionError> {
-        for (bad, why) in
-            [(self.n_blocks == 0, "the model has no blocks"), (self.d_model == 0, "hidden rows have no values")]
-        {
-            if bad {
-                return Err(SessionError::Config(why));
-            }
+        if self.d_model == 0 {
+            return Err(SessionError::Config("hidden rows have no values"));
         }
         match &self.task {
             Task::Generate(task) => {

@@ -184,7 +184,7 @@ impl Session {
                 let all: Vec<NodeId> = self.route.iter().map(|stage| stage.peer.node).collect();
                 self.accuse_all(now, &all, "no candidates came in time", out);
             }
-            Phase::Waiting { until, block, .. } if now >= until => self.fail(SessionError::NoRoute { block }, out),
+            Phase::Waiting { until, why, .. } if now >= until => self.fail(why.into(), out),
             Phase::Waiting { retry, .. } if now >= retry => self.prefill_anew(now, out),
             Phase::Opening { deadline, .. } | Phase::Running { deadline } => out.push(Effect::WakeAt(deadline)),
             Phase::Waiting { until, retry, .. } => out.push(Effect::WakeAt(until.min(retry))),

@@ -1,13 +1,18 @@
 //! Chains in the presence of suspects (rules 3 and 6).
 
-use super::Session;
-use skep_plan::{NoRoute, Offer, Stage, route};
+use super::{Session, SessionError, Task};
+use skep_plan::{Network, NoPlan, Request, Stage};
 use skep_types::{BlockRange, NodeId};
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// The pause after a first offence; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// The planner takes an answer to have as many tokens as it may, but no more than this: few answers use what they may.
+const EXPECTED_TOKENS: u32 = 256;
 
 /// What a suspect did.
 #[derive(Debug, Clone, Copy)]
@@ -41,26 +46,73 @@ pub(super) struct Link {
 pub(super) enum Chain {
     /// Take this one.
     Now(Vec<Stage>),
-    /// Only suspects hold this block; one may be asked again at that time.
-    Later(Duration, u32),
-    /// Nobody holds this block.
-    Nobody(u32),
+    /// Only suspects could fill this gap; one may be asked again at that time.
+    Later(Duration, NoPlan),
+    /// There is none.
+    Nobody(NoPlan),
+}
+
+/// There is no chain because nobody holds this block.
+pub(super) fn held_by_none(block: u32) -> NoPlan {
+    NoPlan::Unheld { block, avoided: 0, label: 0, memory: 0 }
+}
+
+impl From<NoPlan> for SessionError {
+    fn from(why: NoPlan) -> Self {
+        match why {
+            NoPlan::Unheld { block, .. } => Self::NoRoute { block },
+            other => Self::NoPlan(other),
+        }
+    }
 }
 
 impl Session {
+    /// What is asked of the planner for these blocks, from now to the end of the answer.
+    pub(super) fn request_for(&self, wanted: BlockRange, avoid: BTreeSet<NodeId>) -> Request {
+        let (left, reply_bytes, most) = match &self.config.task {
+            Task::Generate(task) => {
+                (task.max_new - self.drawn(), 8 * u64::from(self.needed), self.input_rows + task.max_new)
+            }
+            Task::Encode(task) => (1, 4 * u64::from(task.width), self.input_rows),
+        };
+        let (prompt_tokens, new_tokens) = (u64::from(self.end()), u64::from(left.clamp(1, EXPECTED_TOKENS)));
+        // The nodes make room for the whole session when it is opened, however short the answer then is.
+        let rows = (prompt_tokens + new_tokens - 1).max(1);
+        let kv_bytes = self.config.kv_bytes.saturating_mul(u64::from(most)).div_ceil(rows);
+        let row_bytes = 4 * u64::from(self.config.d_model);
+        Request {
+            prompt_tokens,
+            new_tokens,
+            row_bytes,
+            reply_bytes,
+            kv_bytes,
+            avoid,
+            salt: self.salt(),
+            ..Request::new(wanted)
+        }
+    }
+
+    /// The stages of the best plan. A peer's word on its memory may be old by now: if no plan keeps to it, the peers themselves have
+    /// the last word, by a refusal.
+    fn stages(network: &Network, request: Request) -> Result<Vec<Stage>, NoPlan> {
+        let plan = network.plan(&request).or_else(|why| match why {
+            NoPlan::Memory | NoPlan::Unheld { memory: 1.., .. } => network.plan(&Request { kv_bytes: 0, ..request }),
+            _ => Err(why),
+        });
+        plan.map(|plan| plan.stages)
+    }
+
     /// A chain over all blocks: without suspects if that is possible, else with those that did the least.
     pub(super) fn whole_chain(&self, now: Duration) -> Chain {
-        let Ok(wanted) = BlockRange::new(0, self.config.n_blocks) else { return Chain::Nobody(0) };
-        let suspects: BTreeSet<NodeId> = self.suspects.keys().copied().collect();
-        let gap = match route(&self.offers, wanted, &suspects, self.salt()) {
+        let gap = match Self::stages(&self.network, self.request()) {
             Ok(chain) => return Chain::Now(chain),
-            Err(NoRoute { block }) => block,
+            Err(why) => why,
         };
-        let nobody = BTreeSet::new();
-        let chain = route(&self.with_least_suspects(wanted), wanted, &nobody, self.salt())
-            .or_else(|_| route(&self.offers, wanted, &nobody, self.salt()));
+        let (network, idle) = self.with_least_suspects();
+        let chain = Self::stages(&network, self.request_for(self.blocks, idle))
+            .or_else(|_| Self::stages(&self.network, self.request_for(self.blocks, BTreeSet::new())));
         match chain {
-            Err(NoRoute { block }) => Chain::Nobody(block),
+            Err(why) => Chain::Nobody(why),
             Ok(chain) => {
                 let ripe = chain.iter().filter_map(|stage| self.suspects.get(&stage.peer.node)).map(Health::ripe).max();
                 match ripe.filter(|ripe| *ripe > now) {
@@ -71,19 +123,32 @@ impl Session {
         }
     }
 
-    /// All clean offers, and of each suspect's offer the part that no clean machine holds, if no other suspect did less.
-    fn with_least_suspects(&self, wanted: BlockRange) -> Vec<Offer> {
-        let offences = |offer: &Offer| self.suspects.get(&offer.peer.node).map_or(0, |health| health.offences);
-        let least = |block: u32| self.offers.iter().filter(|o| o.blocks.contains(block)).map(offences).min();
-        let trimmed = |offer: &Offer| {
-            let own = (wanted.start()..wanted.end()).filter(|block| offer.blocks.contains(*block));
-            let mut needed = own.filter(|block| least(*block) == Some(offences(offer)));
-            let first = needed.next()?;
-            let last = needed.next_back().unwrap_or(first);
-            Some(Offer { peer: offer.peer.clone(), blocks: BlockRange::new(first, last + 1).ok()? })
+    /// The network in which each suspect holds only what no clean machine holds, if no other suspect did less; and the suspects that
+    /// are left with nothing.
+    fn with_least_suspects(&self) -> (Network, BTreeSet<NodeId>) {
+        let wanted = self.blocks;
+        let offences = |node: &NodeId| self.suspects.get(node).map_or(0, |health| health.offences);
+        let offers = || self.network.candidates().iter().map(|candidate| &candidate.offer);
+        let least = |block: u32| {
+            offers().filter(|offer| offer.blocks.contains(block)).map(|offer| offences(&offer.peer.node)).min()
         };
-        let keep = |offer: &Offer| if offences(offer) == 0 { Some(offer.clone()) } else { trimmed(offer) };
-        self.offers.iter().filter_map(keep).collect()
+        let least: Vec<Option<u32>> = (wanted.start()..wanted.end()).map(least).collect();
+        let (mut spans, mut idle) = (BTreeMap::new(), BTreeSet::new());
+        for offer in offers() {
+            let (node, own) = (offer.peer.node, offences(&offer.peer.node));
+            if own == 0 {
+                continue;
+            }
+            let mut needed = (wanted.start()..wanted.end())
+                .filter(|block| offer.blocks.contains(*block) && least[*block as usize] == Some(own));
+            let first = needed.next();
+            let last = needed.next_back().or(first);
+            match first.zip(last).and_then(|(first, last)| BlockRange::new(first, last + 1).ok()) {
+                Some(span) => _ = spans.insert(node, span),
+                None => _ = idle.insert(node),
+            }
+        }
+        (self.network.with_spans(&spans), idle)
     }
 
     /// The chain with every hole filled by machines that are neither suspects nor already in this session, and which of its stages
@@ -106,7 +171,13 @@ impl Session {
                 at += 1;
             }
             let hole = BlockRange::new(start, self.route[at].blocks.end()).ok()?;
-            let filling = route(&self.offers, hole, &avoid, self.salt()).ok()?;
+            let beside = |stage: Option<&Stage>| stage.map(|stage| stage.peer.node);
+            let request = Request {
+                before: beside(chain.last()),
+                after: beside(self.route.get(at + 1)),
+                ..self.request_for(hole, avoid.clone())
+            };
+            let filling = Self::stages(&self.network, request).ok()?;
             avoid.extend(filling.iter().map(|stage| stage.peer.node));
             links.resize(links.len() + filling.len(), Link::default());
             chain.extend(filling);

@@ -2,7 +2,7 @@
 
 use super::{
     Effect, Phase, Rung, Session, SessionError,
-    plan::{Chain, Health, Link},
+    plan::{Chain, Health, Link, held_by_none},
 };
 use skep_types::{NodeId, wire::MAX_HOPS};
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl Session {
         self.close(|_| false, out);
         self.route.clear();
         self.links.clear();
-        let (retry, block) = match self.whole_chain(now) {
+        let (retry, why) = match self.whole_chain(now) {
             Chain::Now(chain) if chain.len() <= MAX_HOPS => {
                 self.links = vec![Link::default(); chain.len()];
                 self.route = chain;
@@ -73,9 +73,9 @@ impl Session {
                 self.ledger.tried(Rung::Prefill);
                 return self.open(now, Rung::Prefill, out);
             }
-            Chain::Now(chain) => (Duration::MAX, chain[MAX_HOPS].blocks.start()),
-            Chain::Later(retry, block) => (retry, block),
-            Chain::Nobody(block) => (Duration::MAX, block),
+            Chain::Now(chain) => (Duration::MAX, held_by_none(chain[MAX_HOPS].blocks.start())),
+            Chain::Later(retry, why) => (retry, why),
+            Chain::Nobody(why) => (Duration::MAX, why),
         };
         let until = match self.phase {
             Phase::Waiting { until, .. } => until,
@@ -83,7 +83,7 @@ impl Session {
         };
         // A suspect that may soon be asked again is worth its pause.
         let until = if retry == Duration::MAX { until } else { until.max(retry + Duration::from_millis(1)) };
-        self.phase = Phase::Waiting { until, retry, block };
+        self.phase = Phase::Waiting { until, retry, why };
         out.push(Effect::WakeAt(until.min(retry)));
     }
 }

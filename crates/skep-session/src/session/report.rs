@@ -47,6 +47,10 @@ pub struct HopTotals {
     pub frames: u32,
     /// Time from a frame's arrival at the stage to its departure, summed.
     pub hold: Duration,
+    /// How many of these frames came after the first token: laps of one token each, while nothing was interrupted.
+    pub laps: u32,
+    /// The time from arrival to departure of these laps, summed.
+    pub lap_hold: Duration,
     /// Round-trip time from the stage to the next hop, as last reported.
     pub rtt_last: Option<Duration>,
 }
@@ -121,6 +125,7 @@ impl Ledger {
     /// Reports that came with candidates. A frame that was replayed has none from the stages before the replay, so the reports belong
     /// to the last stages of the chain.
     pub fn hops(&mut self, chain: &[Stage], reports: &[HopReport]) {
+        let decoding = self.draws > 0 && self.interruption.is_none();
         let skipped = chain.len().saturating_sub(reports.len());
         for (stage, report) in chain[skipped..].iter().zip(reports) {
             let totals = match self.hops.iter_mut().position(|totals| totals.stage == *stage) {
@@ -132,7 +137,12 @@ impl Ledger {
                 }
             };
             totals.frames += 1;
-            totals.hold += Duration::from_micros(u64::from(report.hold_us));
+            let hold = Duration::from_micros(u64::from(report.hold_us));
+            totals.hold += hold;
+            if decoding {
+                totals.laps += 1;
+                totals.lap_hold += hold;
+            }
             let rtt = (report.rtt_us != u32::MAX).then(|| Duration::from_micros(u64::from(report.rtt_us)));
             totals.rtt_last = rtt.or(totals.rtt_last);
         }
@@ -154,5 +164,12 @@ impl Ledger {
 }
 
 fn empty(stage: &Stage) -> HopTotals {
-    HopTotals { stage: stage.clone(), frames: 0, hold: Duration::ZERO, rtt_last: None }
+    HopTotals {
+        stage: stage.clone(),
+        frames: 0,
+        hold: Duration::ZERO,
+        laps: 0,
+        lap_hold: Duration::ZERO,
+        rtt_last: None,
+    }
 }

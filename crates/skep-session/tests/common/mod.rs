@@ -1,8 +1,10 @@
 //! A model that is wrong as soon as anything is: every value depends on every row before it, in order.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+use skep_plan::{Candidate, Links, Network, Offer};
 use skep_session::{Compute, Sampler, Source};
 use skep_types::{BlockRange, NodeId, wire::Peer};
+use std::sync::Arc;
 
 pub const D_MODEL: u32 = 4;
 pub const VOCAB: u32 = 50;
@@ -26,6 +28,19 @@ fn value(hash: u64) -> f32 {
 
 pub fn peer(id: u8) -> Peer {
     Peer { node: NodeId([id; 32]), addrs: Vec::new() }
+}
+
+pub const GATEWAY: u8 = 200;
+
+/// The network of these machines as the gateway knows it.
+pub fn network(candidates: Vec<Candidate>) -> Arc<Network> {
+    let gateway = skep_plan::Gateway { node: peer(GATEWAY).node, goodput: None };
+    Arc::new(Network::new(gateway, candidates, &Links::new()).unwrap())
+}
+
+/// The network of machines of which nothing was measured.
+pub fn unmeasured(offers: Vec<Offer>) -> Arc<Network> {
+    network(offers.into_iter().map(Candidate::unknown).collect())
 }
 
 /// A hash chain in place of a model: `running` plays the KV cache, one state per block.

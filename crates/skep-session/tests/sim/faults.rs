@@ -1,7 +1,7 @@
 //! What goes wrong, and when.
 
-use super::{DETECTION_US, Event, GATEWAY, Rng, World};
-use crate::common::{VOCAB, peer};
+use super::{DETECTION_US, Event, Rng, World};
+use crate::common::{GATEWAY, VOCAB, peer};
 use skep_session::Input;
 use skep_types::{
     BlockRange,
@@ -184,7 +184,7 @@ impl World {
         for (from, session) in before {
             self.after(100, 60_000, Event::NextLost(from, session, lost));
         }
-        let (first, second) = (Input::Lost { node: lost }, Input::Offers(self.offers()));
+        let (first, second) = (Input::Lost { node: lost }, Input::Network(self.network()));
         let (first, second) = if self.rng.chance(50) { (first, second) } else { (second, first) };
         self.input(first);
         self.after(0, 30_000, Event::Input(second));

@@ -5,8 +5,10 @@
 
 mod faults;
 
-use crate::common::{D_MODEL, D_PATCH, HashModel, HashSampler, VECTOR, VOCAB, expected, expected_vector, mix, peer};
-use skep_plan::Offer;
+use crate::common::{
+    D_MODEL, D_PATCH, GATEWAY, HashModel, HashSampler, VECTOR, VOCAB, expected, expected_vector, mix, network, peer,
+};
+use skep_plan::{Candidate, Figures, Label, Network, Offer};
 use skep_session::{
     Effect, Encode, Generate, Input, Limits, Report, Session, SessionConfig, SessionError, Source, Stage, StageConfig,
     Task,
@@ -18,12 +20,12 @@ use skep_types::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Write},
+    sync::Arc,
     time::Duration,
 };
 
 pub use faults::Faults;
 
-pub const GATEWAY: u8 = 200;
 pub const DETECTION_US: u64 = 700_000;
 pub const DELAY_US: u64 = 60_000;
 
@@ -168,6 +170,7 @@ impl World {
             n_blocks,
             vocab: VOCAB,
             d_model: D_MODEL,
+            kv_bytes: 16,
             gateway: peer(GATEWAY),
             task,
             id_seed: [seed as u8; 32],
@@ -212,8 +215,8 @@ impl World {
 
     /// Runs to the end of the answer and some time more, so that what was sent arrives.
     pub fn run(&mut self) {
-        let offers = self.offers();
-        self.input(Input::Start { offers });
+        let network = self.network();
+        self.input(Input::Start { network });
         self.strike(0);
         let mut deadline = 600_000_000;
         loop {
@@ -233,9 +236,26 @@ impl World {
         }
     }
 
-    fn offers(&self) -> Vec<Offer> {
-        let listed = self.nodes.iter().filter(|(_, node)| node.listed);
-        listed.map(|(id, node)| Offer { peer: peer(*id), blocks: node.blocks }).collect()
+    /// The listed machines. What the gateway takes them to be is drawn anew each time, and need not be so.
+    fn network(&mut self) -> Arc<Network> {
+        let (rng, listed) = (&mut self.rng, self.nodes.iter().filter(|(_, node)| node.listed));
+        let mut us = |most: u64| (!rng.chance(20)).then(|| Duration::from_micros(rng.between(1, most)));
+        let figures = |_| Figures {
+            decode_block: us(5_000),
+            prefill_block: us(2_000),
+            visit: us(2_000),
+            wait: us(50_000),
+            delay: us(DELAY_US),
+            goodput: None,
+            memory: us(2_000).map(|some| some.as_micros() as u64),
+            beacons: Vec::new(),
+        };
+        let known: Vec<Figures> = (0..self.nodes.len()).map(figures).collect();
+        let candidate = |((id, node), figures): ((&u8, &Node), Figures)| {
+            let offer = Offer { peer: peer(*id), blocks: node.blocks };
+            Candidate { offer, price: 0, label: Label::Public, figures }
+        };
+        network(listed.zip(known).map(candidate).collect())
     }
 
     fn at(&mut self, time: u64, event: Event) {
@@ -274,7 +294,7 @@ impl World {
     fn input(&mut self, input: Input) {
         match &input {
             Input::Candidates { from, frame, .. } => self.note_frame("candidates from", from.0[0], frame),
-            Input::Start { .. } | Input::Offers(_) => self.note(format_args!("offers {}", self.listed())),
+            Input::Start { .. } | Input::Network(_) => self.note(format_args!("offers {}", self.listed())),
             other => self.note(format_args!("input {other:?}")),
         }
         for effect in self.session.step(Duration::from_micros(self.now), input) {
@@ -396,8 +416,8 @@ impl World {
                 let node = self.nodes.get_mut(&id).unwrap();
                 if node.alive && !node.listed {
                     node.listed = true;
-                    let offers = self.offers();
-                    self.input(Input::Offers(offers));
+                    let network = self.network();
+                    self.input(Input::Network(network));
                 }
             }
             Event::Fault(fault) => self.inflict(fault),

@@ -24,8 +24,8 @@ fn sent(pool: &mut Pool, config: StageConfig, ids: &[u32], step: usize) -> Vec<u
     bits
 }
 
-fn count(reused: &AtomicU64) -> u64 {
-    reused.swap(0, Ordering::Relaxed)
+fn count(meter: &Meter) -> u64 {
+    meter.reused.swap(0, std::sync::atomic::Ordering::Relaxed)
 }
 
 fn bundled() -> Gguf {
@@ -148,7 +148,7 @@ fn sessions_that_begin_alike_in_any_order_and_any_room_get_what_each_gets_alone(
                 assert_eq!(run.lists, alone(&gguf, &run.prompt, 6), "seed {seed}, session {session}, room {room}");
             }
         }
-        let counts: Vec<u64> = reused.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let counts: Vec<u64> = reused.iter().map(|meter| meter.reused()).collect();
         assert!(counts.iter().all(|count| (*count > 0) == (room > 0)), "room {room}: {counts:?}");
     }
 }

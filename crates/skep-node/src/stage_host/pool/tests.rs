@@ -73,12 +73,12 @@ pub(super) fn pool(gguf: &Gguf, blocks: (u32, u32)) -> Pool {
     pool_with_store(gguf, blocks, 0).0
 }
 
-/// A pool whose store has room for `room` bytes, and its count of reused rows.
-pub(super) fn pool_with_store(gguf: &Gguf, blocks: (u32, u32), room: u64) -> (Pool, Arc<AtomicU64>) {
-    let reused = Arc::new(AtomicU64::new(0));
-    let mut pool = Pool::new(Arc::new(Span::load(gguf, range(blocks)).unwrap()), reused.clone());
+/// A pool whose store has room for `room` bytes, and its meter, which counts reused rows.
+pub(super) fn pool_with_store(gguf: &Gguf, blocks: (u32, u32), room: u64) -> (Pool, Arc<Meter>) {
+    let meter = Arc::new(Meter::default());
+    let mut pool = Pool::new(Arc::new(Span::load(gguf, range(blocks)).unwrap()), meter.clone());
     pool.set_store_room(room);
-    (pool, reused)
+    (pool, meter)
 }
 
 pub(super) fn id(session: usize) -> SessionId {

@@ -1,0 +1,176 @@
+//! What this node measures of its own work, for gateways that plan: while it serves, and once before.
+//!
+//! Each figure is a moving mean over about [`MEMORY`] passes, so that it follows what the machine does beside this work.
+
+use skep_kernels::PAGE;
+use skep_model::Span;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How many samples a mean remembers.
+const MEMORY: u32 = 8;
+/// Rows of a measured prefill, one page.
+const PROMPT: usize = PAGE;
+/// Passes of the measurement at the start, if they are quick.
+const PASSES: u32 = 8;
+/// No further pass is begun after this time.
+const LONGEST: Duration = Duration::from_millis(250);
+
+/// What was measured. Cheap to read while the compute thread works.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    state: Mutex<Measured>,
+    pub(super) reused: AtomicU64,
+}
+
+/// The figures of a node; `None` where nothing was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Measured {
+    /// One block over the one token of a decode lap.
+    pub(crate) decode_block: Option<Duration>,
+    /// One block over one token of a prefill.
+    pub(crate) prefill_block: Option<Duration>,
+    /// What a visit takes beside its blocks and the wait for them.
+    pub(crate) visit: Option<Duration>,
+    /// How long a frame waits until a pass takes it.
+    pub(crate) wait: Option<Duration>,
+    /// Bytes that are free for sessions.
+    pub(crate) memory: u64,
+    /// Sessions under way.
+    pub(crate) sessions: u32,
+}
+
+/// Where the time of one frame went.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spent {
+    /// From its arrival to the pass that took it.
+    pub(super) waited: Duration,
+    /// In the blocks.
+    pub(super) blocks: Duration,
+}
+
+impl Meter {
+    pub(crate) fn read(&self) -> Measured {
+        *self.state()
+    }
+
+    /// Positions of all sessions so far whose rows were stored and did not have to be run.
+    pub(crate) fn reused(&self) -> u64 {
+        self.reused.load(Ordering::Relaxed)
+    }
+
+    /// So many rows were stored and did not have to be run.
+    pub(super) fn reuse(&self, rows: u64) {
+        self.reused.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, Measured> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is promised to sessions has changed.
+    pub(super) fn holds(&self, sessions: usize, memory: u64) {
+        let mut state = self.state();
+        (state.sessions, state.memory) = (u32::try_from(sessions).unwrap_or(u32::MAX), memory);
+    }
+
+    /// `rows` rows went through `blocks` blocks together; each session brought one row at most, or they were of prompts.
+    pub(super) fn ran(&self, took: Duration, blocks: u32, rows: u32, decoding: bool) {
+        let mut state = self.state();
+        match decoding {
+            true => mix(&mut state.decode_block, took / blocks.max(1)),
+            false if rows as usize >= PROMPT => mix(&mut state.prefill_block, took / blocks.max(1) / rows),
+            false => {}
+        }
+    }
+
+    /// A frame of few rows was answered `total` after its arrival.
+    pub(super) fn visited(&self, total: Duration, spent: Spent) {
+        let mut state = self.state();
+        mix(&mut state.wait, spent.waited);
+        mix(&mut state.visit, total.saturating_sub(spent.waited + spent.blocks));
+    }
+
+    /// Runs made-up rows through all blocks, so that the first gateway that asks is told something measured. The first pass
+    /// brings the weights into memory and does not count.
+    pub(super) fn measure(&self, span: &Span) {
+        let config = span.config();
+        let (blocks, positions) = (span.blocks(), PROMPT.min(config.context));
+        let Ok(mut cache) = span.new_cache(blocks, positions) else { return };
+        let made_up = |at: usize| ((at * 7919) % 2048) as f32 / 1024.0 - 1.0;
+        let rows: Vec<f32> = (0..positions * config.d_model).map(made_up).collect();
+        let mut pass = |take: usize| {
+            let mut rows = rows[..take * config.d_model].to_vec();
+            let begun = Instant::now();
+            span.forward(&mut cache, &mut rows).ok()?;
+            let took = begun.elapsed();
+            let begun = Instant::now();
+            // The last stage of a text also makes logits, once a visit.
+            let _ = span.logits(&rows[..config.d_model]);
+            let visit = begun.elapsed();
+            cache.truncate(0);
+            Some((took, visit))
+        };
+        let begun = Instant::now();
+        if pass(1).is_none() {
+            return;
+        }
+        for count in 0..PASSES {
+            if count > 0 && begun.elapsed() > LONGEST {
+                break;
+            }
+            let (Some((one, visit)), Some((prompt, _))) = (pass(1), pass(positions)) else { return };
+            let mut state = self.state();
+            if config.family.causal {
+                mix(&mut state.decode_block, one / blocks.len());
+            }
+            mix(&mut state.prefill_block, prompt / blocks.len() / positions as u32);
+            mix(&mut state.visit, visit);
+            // Nobody is here yet.
+            mix(&mut state.wait, Duration::ZERO);
+        }
+    }
+}
+
+/// Moves a mean towards a sample.
+fn mix(mean: &mut Option<Duration>, sample: Duration) {
+    *mean = Some(mean.map_or(sample, |mean| (mean * (MEMORY - 1) + sample) / MEMORY));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visit_is_what_neither_waiting_nor_blocks_explain() {
+        let meter = Meter::default();
+        let ms = Duration::from_millis;
+        meter.visited(ms(10), Spent { waited: ms(2), blocks: ms(5) });
+        meter.ran(ms(8), 4, 3, true);
+        meter.ran(ms(64), 2, 32, false);
+        meter.ran(ms(999), 2, 9, false);
+        meter.holds(3, 77);
+        let expected = Measured {
+            decode_block: Some(ms(2)),
+            prefill_block: Some(ms(1)),
+            visit: Some(ms(3)),
+            wait: Some(ms(2)),
+            memory: 77,
+            sessions: 3,
+        };
+        assert_eq!(meter.read(), expected);
+    }
+
+    #[test]
+    fn a_mean_follows_what_lasts_and_not_what_happens_once() {
+        let meter = Meter::default();
+        let ran = |us| meter.ran(Duration::from_micros(us), 1, 1, true);
+        (0..20).for_each(|_| ran(1000));
+        ran(9000);
+        assert_eq!(meter.read().decode_block, Some(Duration::from_micros(2000)));
+        (0..60).for_each(|_| ran(4000));
+        let now = meter.read().decode_block.unwrap();
+        assert!((Duration::from_micros(3990)..Duration::from_micros(4010)).contains(&now), "{now:?}");
+    }
+}
