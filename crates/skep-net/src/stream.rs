@@ -56,7 +56,9 @@ impl Message for NodeFigures {}
 impl Message for Control {
     fn fault(&self) -> Option<&'static str> {
         match self {
-            Self::Open { next, .. } | Self::Redirect { next, .. } if next.addrs.len() > MAX_ADDRS => {
+            Self::Open { next: to, .. } | Self::Redirect { next: to, .. } | Self::Mirror { to: Some(to), .. }
+                if to.addrs.len() > MAX_ADDRS =>
+            {
                 Some("the next hop lists too many addresses")
             }
             _ => None,

@@ -228,6 +228,7 @@ fn recovery(report: &RecoveryReport) -> Recovery {
         at_token: report.at_token,
         lost: report.lost.clone(),
         rung: match report.rung {
+            Rung::Standby => "standby",
             Rung::Replay => "replay",
             Rung::Prefill => "prefill",
         },

@@ -115,7 +115,7 @@ pub struct Recovery {
     pub at_token: u32,
     /// The nodes that were lost.
     pub lost: Vec<NodeId>,
-    /// `replay` or `prefill`.
+    /// `standby`, `replay` or `prefill`.
     pub rung: &'static str,
     /// Milliseconds from the last token before to the first token after.
     pub stall_ms: f64,

@@ -15,4 +15,4 @@ pub use session::{
     Effect, Encode, Finish, Generate, HopTotals, Input, Limits, RecoveryReport, Report, Rung, Session, SessionConfig,
     SessionError, Source, Task,
 };
-pub use stage::{Begun, Compute, Outgoing, Stage, StageConfig};
+pub use stage::{Begun, Compute, Outgoing, SILENT, Stage, StageConfig};

@@ -12,21 +12,26 @@
 //! 3. **Suspects.** A machine is a suspect from its first loss, refusal, fault, missed deadline or list of bad candidates. A loss that
 //!    is reported for a machine outside the chain only makes it a suspect. Faults of older epochs are ignored, except for lost next
 //!    hops, and those count only if reporter and lost machine are neighbours in the chain of now.
-//! 4. **Rung b, replay.** Stages that are suspects or not yet settled are holes. For each hole the planner looks for other machines, and
+//! 4. **Rung a, standby.** In an answer of some length each stage gets a standby where a machine without a part in the session holds its
+//!    blocks: the stage before it (the gateway, for the first) sends it a copy of the inputs, to run and keep. When a stage is lost whose
+//!    standby is open, and the rest of the chain is settled, the epoch grows by one and the standby takes its place: it and the stage before
+//!    it are redirected from the first position of the step on, and the gateway sends the step again. A standby of which anything is
+//!    reported is closed, and nothing else happens; one that refuses is not a suspect. Rungs b and c close all standbys first.
+//! 5. **Rung b, replay.** Stages that are suspects or not yet settled are holes. For each hole the planner looks for other machines, and
 //!    prices the ways from and to the stages beside it; the epoch grows by one; when all replacements are open, each settled stage before a hole is redirected to its new next hop with
 //!    `replay_from` 0 and `forward_from` = first position of the step (0 if the hole got two replacements or more, since all but the
 //!    last must pass on every row), and the gateway sends the tokens of the step again (all tokens
 //!    if the hole is at the front). A replacement is settled by the first candidates of its epoch for a position that was sent after
 //!    its repair, since they passed the whole chain in order.
-//! 5. **Rung c, prefill.** If no stage is settled, or the holes cannot be filled: everything is closed, and a new session with a new
+//! 6. **Rung c, prefill.** If no stage is settled, or the holes cannot be filled: everything is closed, and a new session with a new
 //!    id prefills all tokens so far over a new chain.
-//! 6. **Suspects are machines too.** They are avoided while any other machine holds the block, and used again when none does and the newest
+//! 7. **Suspects are machines too.** They are avoided while any other machine holds the block, and used again when none does and the newest
 //!    network still lists them, those with the fewest offences first, and only after a pause that doubles with every offence: a false
 //!    alarm must not fail a request, and a dead machine must not be asked in a tight loop.
-//! 7. **Nobody holds a block.** The session waits for another network, at most [`Limits::route_wait`].
-//! 8. **A vector** is a session of one step and no token: the whole input is sent in one frame, and what comes back is the output. Each
+//! 8. **Nobody holds a block.** The session waits for another network, at most [`Limits::route_wait`].
+//! 9. **A vector** is a session of one step and no token: the whole input is sent in one frame, and what comes back is the output. Each
 //!    stage keeps the rows that it put out, so the ladder is the same, and the same bits come out of whatever chain ends it.
-//! 9. **Every end closes** every stage that was ever opened and not yet closed: the end of the answer, a cancel, a stop, a failure.
+//! 10. **Every end closes** every stage that was ever opened and not yet closed: the end of the answer, a cancel, a stop, a failure.
 //!
 //! # The shell
 //! The machine around a session carries out effects in order, keeps control messages to one node in order, keeps the frames of one hop in
@@ -39,6 +44,7 @@ mod drive;
 mod plan;
 mod recover;
 mod report;
+mod standby;
 
 use crate::sampler::Sampler;
 use plan::{Health, Link};
@@ -69,8 +75,10 @@ pub struct Limits {
     pub max_recoveries: u32,
 }
 
+    /// Whether stages get standbys.
+    pub standby: bool,
 impl Default for Limits {
-    /// 2 s to open, 5 s a step, 3 s for a node to return, 16 changes of route.
+    /// 2 s to open, 5 s a step, 3 s for a node to return, 16 changes of route, standbys.
     fn default() -> Self {
         Self {
             open_timeout: Duration::from_secs(2),
@@ -79,6 +87,7 @@ impl Default for Limits {
             max_recoveries: 16,
         }
     }
+            standby: true,
 }
 
 /// One request.
@@ -305,10 +314,16 @@ pub struct Session {
     links: Vec<Link>,
     /// Nodes that were sent an `Open` of this session id and no `Close` yet.
     members: BTreeMap<NodeId, Peer>,
-    /// Nodes that were sent a `Close` of this session id.
+    /// Nodes that were sent a `Close` of this session id and are not to have a part in it again.
     closed: BTreeSet<NodeId>,
     /// Nodes that are or were the last of this session's chain and never sent bad candidates.
     lasts: BTreeSet<NodeId>,
+    /// Standbys by the place of the stage that they follow.
+    standbys: BTreeMap<usize, standby::Standby>,
+    /// Whether a stage may lack a standby that it could have.
+    standbys_due: bool,
+    /// The epoch in the hello of the stream to the first stage, where that is not the epoch of now.
+    front_stream: Option<u32>,
     /// First position of the step in flight.
     step_from: u32,
     /// Candidates of the current epoch from this position on settle all stages.
@@ -346,6 +361,9 @@ impl Session {
             members: BTreeMap::new(),
             closed: BTreeSet::new(),
             lasts: BTreeSet::new(),
+            standbys: BTreeMap::new(),
+            standbys_due: true,
+            front_stream: None,
             step_from: 0,
             settles_at: 0,
             needed,
@@ -404,3 +422,4 @@ impl Session {
         out
     }
 }
+                self.standbys_due = true;

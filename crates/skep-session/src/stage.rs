@@ -5,11 +5,12 @@
 //! bit (the retention). Rows are named by their position in the text, and a position has one value whatever path it took (RK-1), so
 //! whatever comes twice is answered from the retention and nothing has to be agreed on.
 //!
-//! 1. A frame of an older epoch than the stage's is ignored. A newer one raises the stage's epoch. Outputs carry the stage's epoch.
+//! 1. A frame of an older epoch than the stage's is ignored, unless it is [`SILENT`] and not older than the `Open`: such a frame brings rows
+//!    and asks for nothing. A newer one raises the stage's epoch. Outputs carry the stage's epoch.
 //! 2. A frame carries what the model reads if `a` = 0 (tokens, or rows of an image's patches), else rows of the model's width. In a
 //!    session for a vector it carries all positions at once. Anything else, positions past the end of the cache, and
-//!    hop reports that leave no room for one more are [`Fault::BadFrame`]. A frame that begins past `len` is [`Fault::Gap`]. A
-//!    failure of the arithmetic, an unknown token id among them, is [`Fault::Compute`].
+//!    hop reports that leave no room for one more are [`Fault::BadFrame`]. A frame that begins past `len` is [`Fault::Gap`], but is
+//!    ignored if it is silent. A failure of the arithmetic, an unknown token id among them, is [`Fault::Compute`].
 //! 3. A refused frame changes nothing: the stage goes on with the next one. A fault is a report to the gateway, not an end. (If only
 //!    the candidates fail, the rows before them stay run; the same frame, sent again, asks for them again.)
 //! 4. Of a frame's rows `[pos, pos + n)` those below `len` are taken from the retention, and the others are run and retained.
@@ -19,10 +20,14 @@
 //!    last row to the gateway, also when that row is one it has already run; in a session for a vector, the vector of all rows.
 //! 7. A redirect of an older epoch is ignored. Any other sets the epoch and the next hop and sends the retained outputs from
 //!    `replay_from` on, without hop reports, `wants_candidates` on the last if the newest accepted frame had it. The last stage has none to send.
-//! 8. An `Open` for a session that the node already serves replaces its stage by an empty one, and frames that wait for the old one
+//! 8. A mirror is a standby of the next hop. It gets every new output, and when it is named every retained one, in frames whose
+//!    `forward_from` is [`SILENT`]: the standby runs and retains the rows and sends nothing. The machine keeps the frames of a
+//!    mirror in order on one stream, and goes on with that stream when a redirect makes the mirror the next hop, so that nothing has to be
+//!    sent again. Any redirect ends the mirror.
+//! 9. An `Open` for a session that the node already serves replaces its stage by an empty one, and frames that wait for the old one
 //!    are dropped. A `Close`, or the end of the control stream, frees the stage.
-//! 9. A machine may cut a frame in two at any row ([`Frame::cut`]) and take the parts one after the other, each as a frame of its own,
-//!    with anything between them: rows of many sessions can then share the machine evenly. Not so in a session for a vector.
+//! 10. A machine may cut a frame in two at any row ([`Frame::cut`]) and take the parts one after the other, each as a frame of its own,
+//!     with anything between them: rows of many sessions can then share the machine evenly. Not so in a session for a vector.
 //!
 //! # In three steps
 //! [`Stage::on_frame`] is [`Stage::begin`], which checks a frame and says which of its rows are new, [`Stage::keep`], which takes the
@@ -37,6 +42,9 @@ use skep_types::{
     },
 };
 use std::collections::TryReserveError;
+
+/// The `forward_from` of frames from which nothing is to be sent on, as no position is above it.
+pub const SILENT: u32 = u32::MAX;
 
 /// The arithmetic of a span of blocks, with the KV cache of one session.
 pub trait Compute {
@@ -99,6 +107,8 @@ pub struct StageConfig {
 pub struct Outgoing {
     /// To whom.
     pub next: Peer,
+    /// Whether that is the mirror, not the next hop.
+    pub mirror: bool,
     /// The stage's epoch, for the hello of a new stream.
     pub epoch: u32,
     /// The frame.
@@ -109,10 +119,14 @@ pub struct Outgoing {
 #[derive(Debug, Clone)]
 pub struct Stage {
     config: StageConfig,
+    /// The epoch of the `Open`.
+    opened: u32,
     /// Output rows of all positions so far, row-major.
     retained: Vec<f32>,
     /// Whether the newest accepted frame wanted candidates.
     wanted: bool,
+    /// The standby of the next hop.
+    mirror: Option<Peer>,
 }
 
 /// A frame that a stage has accepted and not yet answered.
@@ -155,7 +169,7 @@ struct Sending {
 impl Stage {
     /// A stage without rows.
     pub fn new(config: StageConfig) -> Self {
-        Self { config, retained: Vec::new(), wanted: false }
+        Self { opened: config.epoch, config, retained: Vec::new(), wanted: false, mirror: None }
     }
 
     /// The session.
@@ -245,10 +259,15 @@ impl Stage {
     /// # Errors
     /// The fault to report to the gateway.
     pub fn begin(&self, from: NodeId, mut frame: Frame) -> Result<Option<Begun>, Fault> {
-        if frame.epoch < self.config.epoch {
+        let oldest = if frame.forward_from == SILENT { self.opened } else { self.config.epoch };
+        if frame.epoch < oldest {
             return Ok(None);
         }
-        let end = self.check(from, &frame)?;
+        let end = match self.check(from, &frame) {
+            // The rows before it are on another way, or will be asked for.
+            Err(Fault::Gap { .. }) if frame.forward_from == SILENT => return Ok(None),
+            checked => checked?,
+        };
         let known = (self.len() - frame.pos).min(frame.rows);
         match &mut frame.payload {
             Payload::Tokens(tokens) => drop(tokens.drain(..known as usize)),
@@ -271,7 +290,9 @@ impl Stage {
         }
         self.retained.extend_from_slice(rows);
         self.config.epoch = self.config.epoch.max(begun.frame.epoch);
-        self.wanted = begun.frame.wants_candidates;
+        if begun.frame.forward_from != SILENT {
+            self.wanted = begun.frame.wants_candidates;
+        }
         Ok(())
     }
 
@@ -292,13 +313,34 @@ impl Stage {
             };
             return output.map(answer).into_iter().collect();
         }
-        self.rows(Sending {
+        let mut frames = self.rows(Sending {
             from: begun.frame.pos.max(begun.frame.forward_from),
             to: begun.end,
             forward_from: begun.frame.forward_from,
             wants_candidates: begun.frame.wants_candidates,
             hops: begun.frame.hops,
-        })
+        });
+        frames.extend(self.mirrored(begun.first, begun.end));
+        frames
+    }
+
+    /// Names a standby of the next hop, or none, and sends it the retained outputs (rule 8). The last stage has none to send.
+    pub fn set_mirror(&mut self, to: Option<Peer>) -> Vec<Outgoing> {
+        self.mirror = to;
+        if self.is_last() { Vec::new() } else { self.mirrored(0, self.len()) }
+    }
+
+    /// The standby of the next hop.
+    pub fn mirror(&self) -> Option<&Peer> {
+        self.mirror.as_ref()
+    }
+
+    fn mirrored(&self, from: u32, to: u32) -> Vec<Outgoing> {
+        let Some(mirror) = &self.mirror else { return Vec::new() };
+        let mut frames =
+            self.rows(Sending { from, to, forward_from: SILENT, wants_candidates: false, hops: Vec::new() });
+        frames.iter_mut().for_each(|frame| (frame.next, frame.mirror) = (mirror.clone(), true));
+        frames
     }
 
     /// Sends outputs to `next` from now on, and first those retained from `replay_from` on. The last stage has none to send again.
@@ -308,6 +350,7 @@ impl Stage {
         }
         self.config.epoch = epoch;
         self.config.next = next;
+        self.mirror = None;
         if self.is_last() {
             return Vec::new();
         }
@@ -381,7 +424,7 @@ impl Stage {
     }
 
     fn outgoing(&self, frame: Frame) -> Outgoing {
-        Outgoing { next: self.config.next.clone(), epoch: self.config.epoch, frame }
+        Outgoing { next: self.config.next.clone(), mirror: false, epoch: self.config.epoch, frame }
     }
 }
 

@@ -60,36 +60,40 @@ fn undisturbed_answers_are_right() {
 
 #[test]
 fn one_killed_stage_changes_nothing() {
-    let (mut kills, mut replays, mut longest) = (0, 0, 0);
+    let (mut kills, mut replays, mut standbys, mut longest) = (0, 0, 0, 0);
     for seed in 0..1_000 {
         let world = run(seed, Faults::one_kill);
         check_complete(&world);
         assert_eq!(world.gaps, 0, "seed {seed}: a stage was sent rows past its own");
         kills += world.disasters.len();
         let Some(Outcome::Done(report)) = &world.outcome else { panic!("seed {seed}") };
-        replays += report.recoveries.iter().filter(|recovery| recovery.rung == Rung::Replay).count();
+        let of = |rung| report.recoveries.iter().filter(|recovery| recovery.rung == rung).count();
+        (replays, standbys) = (replays + of(Rung::Replay), standbys + of(Rung::Standby));
         longest = longest.max(world.token_times.windows(2).map(|two| two[1] - two[0]).max().unwrap_or(0));
     }
-    println!("{kills} kills, {replays} replays, longest stall {longest} us");
+    println!("{kills} kills, {standbys} standbys, {replays} replays, longest stall {longest} us");
     assert!(kills > 700, "only {kills} stages were killed");
+    assert!(standbys > 100, "only {standbys} standbys took over");
 }
 
 #[test]
 fn any_disasters_change_nothing_while_every_block_is_held() {
-    let (mut replays, mut prefills, mut longest) = (0, 0, 0);
+    let (mut standbys, mut replays, mut prefills, mut longest) = (0, 0, 0, 0);
     for seed in 0..3_000 {
         let world = run(seed, Faults::any);
         check_complete(&world);
         let Some(Outcome::Done(report)) = &world.outcome else { panic!("seed {seed}") };
         for recovery in &report.recoveries {
             match recovery.rung {
+                Rung::Standby => standbys += 1,
                 Rung::Replay => replays += 1,
                 Rung::Prefill => prefills += 1,
             }
             longest = longest.max(recovery.stall.as_millis());
         }
     }
-    println!("{replays} replays, {prefills} prefills, longest stall {longest} ms");
+    println!("{standbys} standbys, {replays} replays, {prefills} prefills, longest stall {longest} ms");
+    assert!(standbys > 200, "only {standbys} standbys took over");
     assert!(replays > 1_000 && prefills > 1_000, "{replays} replays, {prefills} prefills");
 }
 
@@ -105,6 +109,7 @@ fn any_disasters_leave_the_vector_the_same() {
         let Some(Outcome::Done(report)) = &world.outcome else { panic!("seed {seed}") };
         for recovery in &report.recoveries {
             match recovery.rung {
+                Rung::Standby => panic!("seed {seed}: an encoding has no standby"),
                 Rung::Replay => replays += 1,
                 Rung::Prefill => prefills += 1,
             }

@@ -5,7 +5,7 @@ mod common;
 
 use common::{D_MODEL, D_PATCH, HashModel, VECTOR, peer};
 use proptest::prelude::*;
-use skep_session::{Compute, Outgoing, Stage, StageConfig};
+use skep_session::{Compute, Outgoing, SILENT, Stage, StageConfig};
 use skep_types::{
     BlockRange,
     wire::{FRAME_HEADER_BYTES, Fault, Frame, HopReport, MAX_FRAME_BYTES, MAX_HOPS, Output, Payload, SessionId},
@@ -248,4 +248,57 @@ proptest! {
         prop_assert_eq!(&values(&sent)[..], &all[..cut.len() as usize * wide]);
         prop_assert_eq!(model.rows_run, cut.len());
     }
+}
+
+#[test]
+fn a_mirror_gets_all_rows_in_silence_and_becomes_the_next_hop_without_a_gap() {
+    let (mut first, mut first_model) = stage(0, 2);
+    let (mut second, mut second_model) = (Stage::new(config(2, 4)), HashModel::new(BlockRange::new(2, 4).unwrap()));
+    let (mut standby, mut standby_model) = (second.clone(), second_model.clone());
+    let mut answer = |sent: Vec<Outgoing>| {
+        let mut last = None;
+        for out in sent.into_iter().filter(|out| !out.mirror) {
+            for back in second.on_frame(peer(1).node, out.frame, &mut second_model).unwrap() {
+                last = Some(back.frame.payload);
+            }
+        }
+        last
+    };
+    answer(first.on_frame(peer(1).node, tokens(0, &[1, 2, 3]), &mut first_model).unwrap());
+    let mut silent = first.set_mirror(Some(peer(7)));
+    for (at, id) in [(3, 4), (4, 5)] {
+        let sent = first.on_frame(peer(1).node, tokens(at, &[id]), &mut first_model).unwrap();
+        silent.extend(sent.iter().filter(|out| out.mirror).cloned());
+        answer(sent);
+    }
+    assert!(silent.iter().all(|out| out.next == peer(7) && out.frame.forward_from == SILENT && out.mirror));
+    for out in &silent {
+        assert!(standby.on_frame(peer(1).node, out.frame.clone(), &mut standby_model).unwrap().is_empty());
+    }
+    assert_eq!((standby.len(), standby_model.rows_run), (5, 5));
+    // The step in flight is position 5; what the first stage sends again from there on is all that the standby lacks.
+    let wanted = |epoch| Frame { epoch, forward_from: 5, wants_candidates: true, ..tokens(5, &[6]) };
+    let expected = answer(first.on_frame(peer(1).node, wanted(3), &mut first_model).unwrap());
+    standby.redirect(4, peer(9), 5, 5);
+    let sent = first.redirect(4, peer(7), 5, 5);
+    assert!(first.mirror().is_none() && sent.len() == 1);
+    let back = standby.on_frame(peer(1).node, sent[0].frame.clone(), &mut standby_model).unwrap();
+    assert_eq!(Some(&back[0].frame.payload), expected.as_ref());
+    assert_eq!((back.len(), back[0].next == peer(9), standby_model.rows_run), (1, true, 6));
+}
+
+#[test]
+fn silent_rows_of_an_older_epoch_count_and_those_past_the_end_do_not() {
+    let (mut stage, mut model) = stage(2, 3);
+    stage.redirect(9, peer(8), 0, 0);
+    let silent = |pos, n| Frame { forward_from: SILENT, ..rows(pos, n) };
+    assert!(stage.on_frame(peer(1).node, silent(0, 2), &mut model).unwrap().is_empty());
+    assert_eq!((stage.len(), stage.epoch()), (2, 9));
+    assert!(stage.on_frame(peer(1).node, silent(4, 2), &mut model).unwrap().is_empty());
+    assert_eq!(stage.len(), 2);
+    let before_the_open = Frame { epoch: 2, ..silent(2, 1) };
+    assert!(stage.on_frame(peer(1).node, before_the_open, &mut model).unwrap().is_empty());
+    assert_eq!(stage.len(), 2);
+    let loud = Frame { epoch: 9, ..rows(4, 2) };
+    assert_eq!(stage.on_frame(peer(1).node, loud, &mut model), Err(Fault::Gap { expected: 2, got: 4 }));
 }

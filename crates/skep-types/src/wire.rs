@@ -164,6 +164,13 @@ pub enum Control {
         /// The session.
         session: SessionId,
     },
+    /// Send outputs to a standby of the next hop as well, the retained ones first; or to none any more.
+    Mirror {
+        /// The session.
+        session: SessionId,
+        /// The standby.
+        to: Option<Peer>,
+    },
 }
 
 /// Stage → gateway.

@@ -69,6 +69,12 @@ fn control_messages_have_these_bytes() {
             + "004000000000020000"
     );
     assert_eq!(hex(&borsh::to_vec(&Output::Vector).unwrap()), "01");
+    let mirror = Control::Mirror { session, to: Some(peer.clone()) };
+    assert_eq!(hex(&borsh::to_vec(&mirror).unwrap()), "03".to_owned() + &"09".repeat(16) + "01" + &peer_hex);
+    assert_eq!(
+        hex(&borsh::to_vec(&Control::Mirror { session, to: None }).unwrap()),
+        "03".to_owned() + &"09".repeat(16) + "00"
+    );
     let redirect = Control::Redirect { session, epoch: 2, next: peer, replay_from: 0, forward_from: 9 };
     assert_eq!(
         hex(&borsh::to_vec(&redirect).unwrap()),

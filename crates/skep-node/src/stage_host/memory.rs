@@ -5,7 +5,7 @@
 //! - Once: the buffers of a pass and of logits, by the longest session so far, as threads keep what they had.
 //! - For each session, in full from its beginning: pages of keys and values; the retained output rows; frames that wait, of two
 //!   streams, since a redirect opens a second one while the first is still read; its rows in a pass and the frames made of them;
-//!   output frames that the next hop has not taken, twice for the same reason.
+//!   output frames that the next hop has not taken, twice for the same reason, and once more for a standby of it.
 //! - Stored pages, as [`super::reuse`] says. They have what the others leave.
 //!
 //! Not counted: the weights, which lie in the mapped file and which the system may drop and read again; and the buffers of the
@@ -45,7 +45,8 @@ pub(super) fn session_bytes(span: &Span, config: &StageConfig) -> u64 {
         Output::Candidates(n) => 8 * u64::from(n),
         Output::Vector => 4 * Purpose::of(span.config()).vector_width().unwrap_or(0) as u64,
     };
-    kv + retained + waiting_bytes(config) + 2 * in_pass * row + STREAMS * output
+    let mirrored = if config.blocks.end() < config.n_blocks { positions * row } else { 0 };
+    kv + retained + waiting_bytes(config) + 2 * in_pass * row + STREAMS * output + mirrored
 }
 
 /// Bytes of the frames of a session that may wait for the compute thread.

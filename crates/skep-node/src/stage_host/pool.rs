@@ -8,8 +8,12 @@
 //!    that has any room left.
 //! 4. The weights are read once for all rows of a pass that go through the same blocks, and the output matrix once for all rows
 //!    after which candidates are wanted. What runs together changes no bit (RK-1), and a session that fails, fails alone.
-//! 5. Rows at the head of a waiting frame that are in the store ([`super::reuse`]) are cut off and answered before each pass, whoever
+//! 5. Rows that come to a standby and ask for nothing wait until a page of them is there, or a frame that asks for something: what is run
+//!    together reads the weights once.
+//! 6. Rows at the head of a waiting frame that are in the store ([`super::reuse`]) are cut off and answered before each pass, whoever
 //!    else waits: they cost nothing that others would wait for.
+
+mod silent;
 
 use super::Arrival;
 use super::memory::{LOGITS_ROWS, payload_bytes, waiting_bytes};
@@ -139,6 +143,11 @@ impl Pool {
         seat.map(|seat| seat.stage.redirect(epoch, next, replay_from, forward_from)).unwrap_or_default()
     }
 
+    /// [`Stage::set_mirror`] of a session.
+    pub(super) fn set_mirror(&mut self, session: SessionId, to: Option<Peer>) -> Vec<Outgoing> {
+        self.seats.get_mut(&session).map(|seat| seat.stage.set_mirror(to)).unwrap_or_default()
+    }
+
     /// Takes what came for a session; nothing happens when it has no seat.
     ///
     /// # Errors
@@ -157,10 +166,9 @@ impl Pool {
             let reason = "more rows wait than the session has positions".to_owned();
             return Err(Fault::BadFrame { node: arrival.from, reason });
         }
-        if !self.line.contains(&session) {
+        if seat.take(arrival) && !self.line.contains(&session) {
             self.line.push_back(session);
         }
-        seat.waiting.push_back(arrival);
         Ok(())
     }
 
@@ -187,7 +195,7 @@ impl Pool {
         settled
     }
 
-    /// Rule 5: what waiting frames begin with and the store has.
+    /// Rule 6: what waiting frames begin with and the store has.
     fn take_stored(&mut self, settled: &mut Vec<Settled>) -> Vec<Work> {
         let Self { seats, line, store, .. } = self;
         let of_line = |session: &SessionId| {

@@ -24,6 +24,8 @@ struct Client {
     bytes: u64,
     replies: mpsc::Sender<ControlReply>,
     out: Option<Out>,
+    /// The stream to the standby of the next hop.
+    mirror: Option<Out>,
 }
 
 /// The link to the next hop of a session.
@@ -128,8 +130,19 @@ impl Worker {
                 let _ = replies.try_send(reply);
             }
             Control::Redirect { session, epoch, next, replay_from, forward_from } => {
-                if self.clients.get(&session).is_some_and(|client| client.link == link) {
+                if let Some(client) = self.clients.get_mut(&session).filter(|client| client.link == link) {
+                    // What the mirror has got so far and what it gets as the next hop come in order.
+                    if let Some(mirror) = client.mirror.take().filter(|mirror| mirror.node == next.node) {
+                        client.out = Some(Out { epoch, ..mirror });
+                    }
                     let outgoing = self.pool.redirect(session, epoch, next, replay_from, forward_from);
+                    self.settle(session, Ok(outgoing), Instant::now());
+                }
+            }
+            Control::Mirror { session, to } => {
+                if let Some(client) = self.clients.get_mut(&session).filter(|client| client.link == link) {
+                    client.mirror = None;
+                    let outgoing = self.pool.set_mirror(session, to);
                     self.settle(session, Ok(outgoing), Instant::now());
                 }
             }
@@ -188,7 +201,9 @@ impl Worker {
         self.pool.set_store_room(self.memory.free());
         let opened = self.pool.open(config);
         match &opened {
-            Ok(()) => drop(self.clients.insert(session, Client { from, link, bytes, replies, out: None })),
+            Ok(()) => {
+                drop(self.clients.insert(session, Client { from, link, bytes, replies, out: None, mirror: None }))
+            }
             Err(_) => {
                 self.memory.close(bytes);
                 self.gate.close(Instant::now(), from);
@@ -204,32 +219,35 @@ impl Worker {
             Ok(outgoing) => outgoing,
             Err(fault) => return self.fault(session, fault),
         };
-        for Outgoing { next, epoch, mut frame } in outgoing {
-            frame.hops.push(HopReport {
-                hold_us: u32::try_from(arrived.elapsed().as_micros()).unwrap_or(u32::MAX),
-                rtt_us: self.links.rtt_us(next.node),
-            });
+        for Outgoing { next, mirror, epoch, mut frame } in outgoing {
             let node = next.node;
-            let Some(out) = self.out(session, next, epoch) else { return };
+            if !mirror {
+                frame.hops.push(HopReport {
+                    hold_us: u32::try_from(arrived.elapsed().as_micros()).unwrap_or(u32::MAX),
+                    rtt_us: self.links.rtt_us(node),
+                });
+            }
+            let Some(out) = self.out(session, next, epoch, mirror) else { return };
             if out.frames.try_send(frame).is_err() {
                 return self.fault(session, Fault::NextLost { node });
             }
         }
     }
 
-    /// The link to the next hop, opened when hop or epoch changed.
-    fn out(&mut self, session: SessionId, next: Peer, epoch: u32) -> Option<&Out> {
+    /// The link to the next hop, opened when hop or epoch changed; or the one to its mirror, whatever the epoch.
+    fn out(&mut self, session: SessionId, next: Peer, epoch: u32, mirror: bool) -> Option<&Out> {
         let client = self.clients.get_mut(&session)?;
         let node = next.node;
-        if client.out.as_ref().is_none_or(|out| (out.node, out.epoch) != (node, epoch)) {
+        let link = if mirror { &mut client.mirror } else { &mut client.out };
+        if link.as_ref().is_none_or(|out| out.node != node || (!mirror && out.epoch != epoch)) {
             let replies = client.replies.clone();
             let lost = move || {
                 let _ = replies.try_send(ControlReply::Fault { session, epoch, fault: Fault::NextLost { node } });
             };
             let frames = self.links.data(&next, StreamHello { session, epoch }, lost);
-            client.out = Some(Out { node, epoch, frames });
+            *link = Some(Out { node, epoch, frames });
         }
-        client.out.as_ref()
+        link.as_ref()
     }
 
     fn fault(&mut self, session: SessionId, fault: Fault) {

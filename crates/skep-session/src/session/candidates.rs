@@ -1,4 +1,4 @@
-//! From candidates to tokens, and the vector (rules 1, 2 and 8).
+//! From candidates to tokens, and the vector (rules 1, 2 and 9).
 
 use super::{Effect, Finish, Phase, Session, SessionError, Task};
 use skep_types::{
@@ -87,7 +87,9 @@ impl Session {
         if matches!(self.phase, Phase::Running { .. }) {
             self.send_tokens(self.step_from, self.step_from, out);
             self.await_candidates(now, 1, out);
+            self.send_silently(self.step_from, out);
         }
+            self.stand_by(out);
     }
 
     /// The position after the last row.

@@ -1,9 +1,9 @@
-//! Opening a chain, feeding it and ending it (rules 1 and 9).
+//! Opening a chain, feeding it and ending it (rules 1 and 10).
 
 use super::{Effect, Encode, Finish, Phase, Rung, Session, SessionError, Source, Task};
-use crate::stage::rows_per_frame;
+use crate::stage::{SILENT, rows_per_frame};
 use skep_types::{
-    NodeId,
+    BlockRange, NodeId,
     wire::{Control, ControlReply, Fault, Frame, MAX_HOPS, Output, Payload, Peer, SessionId},
 };
 use std::time::Duration;
@@ -16,6 +16,7 @@ impl Session {
         match reply {
             ControlReply::Opened { session, epoch } if session == self.id && epoch == self.epoch => {
                 let Phase::Opening { rung, .. } = self.phase else { return };
+            ControlReply::Opened { session, .. } if session == self.id && self.standby_opened(from, out) => {}
                 let Some(at) = self.place_of(from) else { return };
                 self.links[at].opened = true;
                 if self.links.iter().all(|link| link.opened) {
@@ -24,6 +25,7 @@ impl Session {
             }
             ControlReply::Refused { session, reason } if session == self.id => {
                 self.accuse(now, from, &format!("it refused: {reason}"), out);
+            ControlReply::Refused { session, .. } if session == self.id && self.standby_declined(from, out) => {}
             }
             ControlReply::Fault { session, epoch, fault } if session == self.id => {
                 self.on_fault(now, from, epoch, fault, out);
@@ -34,7 +36,10 @@ impl Session {
 
     /// Finds whom a fault blames (rule 3).
     fn on_fault(&mut self, now: Duration, from: NodeId, epoch: u32, fault: Fault, out: &mut Vec<Effect>) {
-        let Some(at) = self.place_of(from) else { return };
+        let Some(at) = self.place_of(from) else {
+            self.standby_declined(from, out);
+            return;
+        };
         let node_at = |at: usize| self.route.get(at).map(|stage| stage.peer.node);
         match fault {
             Fault::NextLost { node } if node_at(at + 1) == Some(node) => {
@@ -43,7 +48,7 @@ impl Session {
             Fault::NextLost { node } if at + 1 == self.route.len() && node == self.config.gateway.node => {
                 self.accuse(now, from, "it could not reach the gateway", out);
             }
-            Fault::NextLost { .. } => {}
+            Fault::NextLost { node } => _ = self.standby_declined(node, out),
             _ if epoch < self.epoch => {}
             Fault::BadFrame { node, reason } if at > 0 && node_at(at - 1) == Some(node) => {
                 self.accuse(now, node, &format!("the stage after refused its frame: {reason}"), out);
@@ -62,25 +67,9 @@ impl Session {
 
     /// Opens the stages of the chain that have not been opened.
     pub(super) fn open(&mut self, now: Duration, rung: Rung, out: &mut Vec<Effect>) {
-        // Checked in `new`: the sum fits.
-        let (output, max_positions) = match &self.config.task {
-            Task::Generate(task) => {
-                let candidates = if self.needed >= self.config.vocab { 0 } else { self.needed };
-                (Output::Candidates(candidates), self.input_rows + task.max_new)
-            }
-            Task::Encode(_) => (Output::Vector, self.input_rows),
-        };
         for at in (0..self.route.len()).filter(|at| !self.links[*at].opened) {
             let stage = &self.route[at];
-            let message = Control::Open {
-                session: self.id,
-                epoch: self.epoch,
-                model: self.config.model,
-                blocks: stage.blocks,
-                next: self.next_of(at),
-                output,
-                max_positions,
-            };
+            let message = self.open_message(stage.blocks, self.next_of(at));
             self.members.insert(stage.peer.node, stage.peer.clone());
             out.push(Effect::Control { to: stage.peer.clone(), message });
         }
@@ -90,7 +79,21 @@ impl Session {
         out.push(Effect::WakeAt(deadline));
     }
 
-    fn next_of(&self, at: usize) -> Peer {
+    /// The `Open` of a stage of now.
+    pub(super) fn open_message(&self, blocks: BlockRange, next: Peer) -> Control {
+        // Checked in `new`: the sum fits.
+        let (output, max_positions) = match &self.config.task {
+            Task::Generate(task) => {
+                let candidates = if self.needed >= self.config.vocab { 0 } else { self.needed };
+                (Output::Candidates(candidates), self.input_rows + task.max_new)
+            }
+            Task::Encode(_) => (Output::Vector, self.input_rows),
+        };
+        let (session, epoch, model) = (self.id, self.epoch, self.config.model);
+        Control::Open { session, epoch, model, blocks, next, output, max_positions }
+    }
+
+    pub(super) fn next_of(&self, at: usize) -> Peer {
         self.route.get(at + 1).map_or_else(|| self.config.gateway.clone(), |stage| stage.peer.clone())
     }
 
@@ -136,7 +139,14 @@ impl Session {
 
     /// Sends the tokens from `from` to the end, in chunks; outputs below `forward_from` go no further than the first stage.
     pub(super) fn send_tokens(&self, from: u32, forward_from: u32, out: &mut Vec<Effect>) {
-        let Some(first) = self.route.first() else { return };
+        if let Some(first) = self.route.first() {
+            self.send_to(&first.peer, self.front_stream.unwrap_or(self.epoch), (from, forward_from), out);
+        }
+    }
+
+    /// Sends the tokens from `from` to the end to a machine, on the stream whose hello has the epoch `stream`. Silent ones ask for
+    /// nothing.
+    pub(super) fn send_to(&self, to: &Peer, stream: u32, (from, forward_from): (u32, u32), out: &mut Vec<Effect>) {
         let chunk = match &self.config.task {
             // Whole, as it was checked to fit; `from` is 0 at every step of an encoding, for there is only one.
             Task::Encode(_) => self.end(),
@@ -157,11 +167,11 @@ impl Session {
                 pos: at,
                 rows: end - at,
                 forward_from,
-                wants_candidates: end == self.end(),
+                wants_candidates: end == self.end() && forward_from != SILENT,
                 hops: Vec::new(),
                 payload,
             };
-            out.push(Effect::Send { to: first.peer.clone(), session: self.id, epoch: self.epoch, frame });
+            out.push(Effect::Send { to: to.clone(), session: self.id, epoch: stream, frame });
             at = end;
         }
     }
@@ -221,6 +231,8 @@ impl Session {
         let report = self.ledger.report(now, finish, self.drawn(), &self.route);
         out.push(Effect::Done(Box::new(report)));
     }
+        self.standbys.clear();
+        self.front_stream = None;
 
     pub(super) fn fail(&mut self, error: SessionError, out: &mut Vec<Effect>) {
         self.close(|_| false, out);

@@ -1,4 +1,4 @@
-//! Chains in the presence of suspects (rules 3 and 6).
+//! Chains in the presence of suspects (rules 3 and 7).
 
 use super::{Session, SessionError, Task};
 use skep_plan::{Network, NoPlan, Request, Stage};

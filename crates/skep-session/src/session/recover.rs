@@ -1,4 +1,4 @@
-//! Accusations and the ladder (rules 3 to 7).
+//! Accusations and the ladder (rules 3 to 8).
 
 use super::{
     Effect, Phase, Rung, Session, SessionError,
@@ -17,6 +17,7 @@ impl Session {
         let busy = matches!(self.phase, Phase::Running { .. } | Phase::Opening { .. });
         let mut lost = Vec::new();
         for &node in nodes {
+            self.standby_declined(node, out);
             let place = self.place_of(node).filter(|_| busy);
             let health = self.suspects.entry(node).or_insert(Health { offences: 0, since: now });
             if let Some(at) = place {
@@ -41,8 +42,12 @@ impl Session {
                 lost.iter().map(|node| format!("node {}: {cause}", node.short())).collect::<Vec<_>>().join("; ");
             return self.fail(SessionError::TooManyRecoveries { recoveries, cause }, out);
         }
-        if !self.replay(now, out) {
-            self.prefill_anew(now, out);
+        if !self.promote(now, out) {
+            self.drop_standbys(out);
+            self.front_stream = None;
+            if !self.replay(now, out) {
+                self.prefill_anew(now, out);
+            }
         }
     }
 

@@ -18,6 +18,8 @@ pub enum Finish {
 /// How an answer was continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rung {
+    /// A standby that had got the lost stage's inputs took its place.
+    Standby,
     /// The stage before the lost one sent its outputs again.
     Replay,
     /// All tokens so far were prefilled over another chain.

@@ -22,6 +22,10 @@ pub enum Fault {
     Break,
     /// The last stage sends garbage.
     Garbage,
+    /// A standby dies.
+    KillStandby,
+    /// A stage dies and its standby with it.
+    KillBoth,
     /// This node dies, if that leaves a cover.
     KillNode(u8),
 }
@@ -52,8 +56,17 @@ impl Faults {
 
     /// Up to five disasters of any kind; every block stays on a living, listed machine.
     pub fn any(rng: &mut Rng, tokens: u32) -> Self {
-        let kinds = [Fault::Kill, Fault::Kill, Fault::KillTwo, Fault::Alarm, Fault::Break, Fault::Garbage];
-        let one = |rng: &mut Rng| (rng.below(u64::from(tokens)) as u32, kinds[rng.below(6) as usize]);
+        let kinds = [
+            Fault::Kill,
+            Fault::Kill,
+            Fault::KillTwo,
+            Fault::Alarm,
+            Fault::Break,
+            Fault::Garbage,
+            Fault::KillStandby,
+            Fault::KillBoth,
+        ];
+        let one = |rng: &mut Rng| (rng.below(u64::from(tokens)) as u32, kinds[rng.below(8) as usize]);
         let plan = (0..rng.between(1, 5)).map(|_| one(rng)).collect();
         Self { plan, kill_replacements: rng.below(3) as u32, uncover: false, restarts: rng.chance(50) }
     }
@@ -127,6 +140,17 @@ impl World {
         match fault {
             Fault::Kill => self.kill(&[stages[at]]),
             Fault::KillTwo => self.kill(&stages[at..(at + 2).min(stages.len())]),
+            Fault::KillStandby | Fault::KillBoth => {
+                let standbys: Vec<(usize, u8)> = self.session.standbys().map(|(at, node)| (at, node.0[0])).collect();
+                if standbys.is_empty() {
+                    return;
+                }
+                let (place, standby) = standbys[self.rng.below(standbys.len() as u64) as usize];
+                match fault {
+                    Fault::KillStandby => self.kill(&[standby]),
+                    _ => self.kill(&[standby, stages[place]]),
+                }
+            }
             Fault::KillNode(id) => self.kill(&[id]),
             Fault::Alarm => {
                 self.disasters.push(self.now);
@@ -159,6 +183,7 @@ impl World {
             node.unnoticed = true;
             node.life += 1;
             node.stages.clear();
+            node.streams.clear();
             self.after(20_000, DETECTION_US - 100_000, Event::Detect(id));
             if self.faults.restarts {
                 self.after(100_000, 1_500_000, Event::Restart(id));
@@ -176,7 +201,10 @@ impl World {
             .nodes
             .iter()
             .flat_map(|(from, node)| {
-                node.stages.iter().map(|(session, (stage, _))| (*from, *session, stage.next().node))
+                node.stages.iter().flat_map(|(session, (stage, _))| {
+                    let to = [Some(stage.next()), stage.mirror()];
+                    to.into_iter().flatten().map(|to| (*from, *session, to.node)).collect::<Vec<_>>()
+                })
             })
             .filter(|(.., next)| *next == lost)
             .map(|(from, session, _)| (from, session))

@@ -4,11 +4,11 @@
 //! seed, so a failing seed is the whole bug report.
 
 mod faults;
+mod wires;
 
 use crate::common::{
-    D_MODEL, D_PATCH, GATEWAY, HashModel, HashSampler, VECTOR, VOCAB, expected, expected_vector, mix, network, peer,
+    D_MODEL, D_PATCH, GATEWAY, HashModel, HashSampler, VECTOR, VOCAB, expected, expected_vector, mix, peer,
 };
-use skep_plan::{Candidate, Figures, Label, Network, Offer};
 use skep_session::{
     Effect, Encode, Generate, Input, Limits, Report, Session, SessionConfig, SessionError, Source, Stage, StageConfig,
     Task,
@@ -20,7 +20,6 @@ use skep_types::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Write},
-    sync::Arc,
     time::Duration,
 };
 
@@ -78,6 +77,9 @@ enum Event {
     Fault(faults::Fault),
 }
 
+/// The stream to the next hop, with its epoch, and the one to the mirror.
+type Streams = (Option<(u8, u32, u64)>, Option<(u8, u64)>);
+
 pub struct Node {
     pub blocks: BlockRange,
     pub alive: bool,
@@ -88,6 +90,8 @@ pub struct Node {
     unnoticed: bool,
     garbage: u32,
     stages: BTreeMap<SessionId, (Stage, HashModel)>,
+    /// Those of each session.
+    streams: BTreeMap<SessionId, Streams>,
 }
 
 pub enum Outcome {
@@ -104,7 +108,9 @@ pub struct World {
     session: Session,
     pub nodes: BTreeMap<u8, Node>,
     /// When the newest message of each stream arrives.
-    arrivals: BTreeMap<(u8, u8, bool, SessionId), u64>,
+    arrivals: BTreeMap<(u8, u8, Option<u64>, SessionId), u64>,
+    /// Counts streams.
+    streams: u64,
     generations: BTreeMap<(u8, u8), u32>,
     wake: Option<u64>,
     faults: Faults,
@@ -134,7 +140,7 @@ impl World {
         let n_blocks = rng.between(1, 6) as u32;
         let spans = faults::spans(&mut rng, n_blocks);
         let prompt: Vec<u32> = (0..rng.between(1, 12)).map(|_| rng.below(u64::from(VOCAB)) as u32).collect();
-        let max_new = rng.between(3, 24) as u32;
+        let max_new = rng.between(3, 40) as u32;
         let sampler = HashSampler { seed, best: rng.between(1, 6) as u32 };
         let end_tokens = if rng.chance(20) { vec![rng.below(u64::from(VOCAB)) as u32] } else { Vec::new() };
         let expected = expected(n_blocks, &prompt, max_new, &end_tokens, &sampler);
@@ -182,7 +188,16 @@ impl World {
         };
         let node = |(at, blocks): (usize, BlockRange)| {
             let (stages, life) = (BTreeMap::new(), 0);
-            let node = Node { blocks, alive: true, listed: true, life, unnoticed: false, garbage: 0, stages };
+            let node = Node {
+                blocks,
+                alive: true,
+                listed: true,
+                life,
+                unnoticed: false,
+                garbage: 0,
+                stages,
+                streams: BTreeMap::new(),
+            };
             (at as u8 + 1, node)
         };
         Self {
@@ -196,6 +211,7 @@ impl World {
             session: Session::new(config).unwrap(),
             nodes: spans.into_iter().enumerate().map(node).collect(),
             arrivals: BTreeMap::new(),
+            streams: 0,
             generations: BTreeMap::new(),
             wake: None,
             n_blocks,
@@ -236,28 +252,6 @@ impl World {
         }
     }
 
-    /// The listed machines. What the gateway takes them to be is drawn anew each time, and need not be so.
-    fn network(&mut self) -> Arc<Network> {
-        let (rng, listed) = (&mut self.rng, self.nodes.iter().filter(|(_, node)| node.listed));
-        let mut us = |most: u64| (!rng.chance(20)).then(|| Duration::from_micros(rng.between(1, most)));
-        let figures = |_| Figures {
-            decode_block: us(5_000),
-            prefill_block: us(2_000),
-            visit: us(2_000),
-            wait: us(50_000),
-            delay: us(DELAY_US),
-            goodput: None,
-            memory: us(2_000).map(|some| some.as_micros() as u64),
-            beacons: Vec::new(),
-        };
-        let known: Vec<Figures> = (0..self.nodes.len()).map(figures).collect();
-        let candidate = |((id, node), figures): ((&u8, &Node), Figures)| {
-            let offer = Offer { peer: peer(*id), blocks: node.blocks };
-            Candidate { offer, price: 0, label: Label::Public, figures }
-        };
-        network(listed.zip(known).map(candidate).collect())
-    }
-
     fn at(&mut self, time: u64, event: Event) {
         self.sequence += 1;
         self.queue.insert((time, self.sequence), event);
@@ -266,14 +260,6 @@ impl World {
     fn after(&mut self, low: u64, high: u64, event: Event) {
         let time = self.now + self.rng.between(low, high);
         self.at(time, event);
-    }
-
-    /// When a message sent now arrives: after a random delay, but never before those sent earlier on its stream.
-    fn arrival(&mut self, from: u8, to: u8, data: bool, session: SessionId, extra: u64) -> u64 {
-        let time = self.now + extra + self.rng.between(100, DELAY_US);
-        let newest = self.arrivals.entry((from, to, data, session)).or_default();
-        *newest = time.max(*newest + 1);
-        *newest
     }
 
     /// Adds to the story of this run. The words of a frame are left out unless somebody reads: they are most of the work.
@@ -308,18 +294,6 @@ impl World {
         }
     }
 
-    fn note_control(&mut self, to: u8, message: &Control) {
-        match message {
-            Control::Open { session, epoch, blocks, next, .. } => {
-                self.note(format_args!("open {to} {session:?} {epoch} {blocks} then {}", next.node.0[0]));
-            }
-            Control::Redirect { epoch, next, forward_from, .. } => {
-                self.note(format_args!("redirect {to} {epoch} to {} from {forward_from}", next.node.0[0]));
-            }
-            Control::Close { session } => self.note(format_args!("close {to} {session:?}")),
-        }
-    }
-
     /// The listed nodes, as a set of bits.
     fn listed(&self) -> u64 {
         self.nodes.iter().filter(|(_, node)| node.listed).map(|(id, _)| 1 << id).sum()
@@ -329,8 +303,9 @@ impl World {
         match effect {
             Effect::Control { to, message } => self.control(&to, message),
             Effect::Send { to, session, epoch, frame } => {
-                assert_eq!(frame.epoch, epoch);
-                self.send(GATEWAY, &to, session, frame);
+                assert!(frame.epoch >= epoch);
+                // The gateway has one stream for each machine and epoch.
+                self.send((GATEWAY, u64::from(epoch)), &to, session, frame);
             }
             Effect::Token { index, id } => {
                 assert_eq!(index as usize, self.answer.len(), "seed {}: index out of order", self.seed);
@@ -356,7 +331,10 @@ impl World {
         let id = to.node.0[0];
         let (life, alive, unnoticed) = (self.nodes[&id].life, self.nodes[&id].alive, self.nodes[&id].unnoticed);
         let session = match &message {
-            Control::Open { session, .. } | Control::Redirect { session, .. } | Control::Close { session } => *session,
+            Control::Open { session, .. }
+            | Control::Redirect { session, .. }
+            | Control::Mirror { session, .. }
+            | Control::Close { session } => *session,
         };
         if let Control::Open { epoch, .. } = &message {
             self.strike_recovery(*epoch, id);
@@ -365,14 +343,14 @@ impl World {
             // Nobody answers there: the dial fails.
             return self.after(100, DELAY_US, Event::Input(Input::Lost { node: to.node }));
         }
-        let time = self.arrival(GATEWAY, id, false, session, 0);
+        let time = self.arrival(GATEWAY, id, None, session, 0);
         self.at(time, Event::Control(id, life, message));
     }
 
-    fn send(&mut self, from: u8, to: &Peer, session: SessionId, frame: Frame) {
+    fn send(&mut self, (from, stream): (u8, u64), to: &Peer, session: SessionId, frame: Frame) {
         frame.encode().unwrap();
         let id = to.node.0[0];
-        let time = self.arrival(from, id, true, session, 0);
+        let time = self.arrival(from, id, Some(stream), session, 0);
         let generation = self.generations.get(&(from, id)).copied().unwrap_or(0);
         let life = self.nodes.get(&id).map_or(0, |node| node.life);
         if self.nodes.get(&id).is_some_and(|node| !node.alive && !node.unnoticed) {
@@ -437,18 +415,30 @@ impl World {
                 let config =
                     StageConfig { session, epoch, blocks, n_blocks, d_model, d_patch, output, max_positions, next };
                 node.stages.insert(session, (Stage::new(config), HashModel::new(blocks)));
+                node.streams.remove(&session);
                 let slow = if self.slow_open_us > 0 { self.rng.below(self.slow_open_us) } else { 0 };
-                let time = self.arrival(id, GATEWAY, false, session, slow);
+                let time = self.arrival(id, GATEWAY, None, session, slow);
                 let reply = ControlReply::Opened { session, epoch };
                 self.at(time, Event::Input(Input::Reply { from: peer(id).node, reply }));
             }
             Control::Redirect { session, epoch, next, replay_from, forward_from } => {
                 let Some((stage, _)) = node.stages.get_mut(&session) else { return };
-                let sent = stage.redirect(epoch, next, replay_from, forward_from);
+                let sent = stage.redirect(epoch, next.clone(), replay_from, forward_from);
+                let (out, mirror) = node.streams.entry(session).or_default();
+                if let Some((to, stream)) = mirror.take().filter(|(to, _)| *to == next.node.0[0]) {
+                    *out = Some((to, epoch, stream));
+                }
+                self.outgoing(id, session, sent);
+            }
+            Control::Mirror { session, to } => {
+                let Some((stage, _)) = node.stages.get_mut(&session) else { return };
+                let sent = stage.set_mirror(to);
+                node.streams.entry(session).or_default().1 = None;
                 self.outgoing(id, session, sent);
             }
             Control::Close { session } => {
                 node.stages.remove(&session);
+                node.streams.remove(&session);
             }
         }
     }
@@ -480,14 +470,15 @@ impl World {
                 node.garbage -= 1;
                 self.disasters.push(self.now);
             }
-            self.send(id, &out.next, session, out.frame);
+            let stream = self.stream(id, session, &out);
+            self.send((id, stream), &out.next, session, out.frame);
         }
     }
 
     fn reply_fault(&mut self, id: u8, session: SessionId, fault: Fault) {
         let Some((stage, _)) = self.nodes[&id].stages.get(&session) else { return };
         let reply = ControlReply::Fault { session, epoch: stage.epoch(), fault };
-        let time = self.arrival(id, GATEWAY, false, session, 0);
+        let time = self.arrival(id, GATEWAY, None, session, 0);
         self.at(time, Event::Input(Input::Reply { from: peer(id).node, reply }));
     }
 
