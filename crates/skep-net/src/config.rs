@@ -70,7 +70,7 @@ impl Default for NetLimits {
             stream_window: 1 << 20,
             connection_window: 32 << 20,
             heartbeat_every: Duration::from_millis(100),
-            dead_after: Duration::from_millis(600),
+            dead_after: Duration::from_millis(500),
             connect_timeout: Duration::from_secs(1),
             hello_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(5),

@@ -67,16 +67,18 @@ pub use report::{Finish, HopTotals, RecoveryReport, Report, Rung};
 pub struct Limits {
     /// How long all stages together may take to open.
     pub open_timeout: Duration,
-    /// How long one lap of one token may take. A step of `n` rows may take this long once more for every 256 rows.
+    /// How long one lap of one token may take. A step of `n` rows may take this long once more for every 256 rows. Both this and the
+    /// time to open double with every deadline missed in a row, up to eightfold: where everything is slow, beginning anew each time
+    /// would never end.
     pub step_timeout: Duration,
     /// How long to wait for a node that holds a block which nobody holds now.
     pub route_wait: Duration,
     /// Changes of route in one answer before it is given up.
     pub max_recoveries: u32,
-}
-
     /// Whether stages get standbys.
     pub standby: bool,
+}
+
 impl Default for Limits {
     /// 2 s to open, 5 s a step, 3 s for a node to return, 16 changes of route, standbys.
     fn default() -> Self {
@@ -85,9 +87,9 @@ impl Default for Limits {
             step_timeout: Duration::from_secs(5),
             route_wait: Duration::from_secs(3),
             max_recoveries: 16,
+            standby: true,
         }
     }
-            standby: true,
 }
 
 /// One request.
@@ -324,6 +326,8 @@ pub struct Session {
     standbys_due: bool,
     /// The epoch in the hello of the stream to the first stage, where that is not the epoch of now.
     front_stream: Option<u32>,
+    /// Deadlines missed since the last draw.
+    missed: u32,
     /// First position of the step in flight.
     step_from: u32,
     /// Candidates of the current epoch from this position on settle all stages.
@@ -364,6 +368,7 @@ impl Session {
             standbys: BTreeMap::new(),
             standbys_due: true,
             front_stream: None,
+            missed: 0,
             step_from: 0,
             settles_at: 0,
             needed,
@@ -408,6 +413,7 @@ impl Session {
             }
             Input::Network(network) => {
                 self.network = network;
+                self.standbys_due = true;
                 if matches!(self.phase, Phase::Waiting { .. }) {
                     self.prefill_anew(now, &mut out);
                 }
@@ -422,4 +428,3 @@ impl Session {
         out
     }
 }
-                self.standbys_due = true;

@@ -372,6 +372,10 @@ fn deadlines_accuse_the_late() {
     let effects = script.wait(5_000);
     assert_eq!(opens(&effects).len(), 4, "a chain without any of the silent ones");
     assert_eq!(script.route(), [11, 21, 12, 22]);
+    // Where all is slow, beginning anew at the same pace would never end.
+    script.opened(&[11, 21, 12, 22], 0);
+    assert_eq!(script.wait(9_999), [Effect::WakeAt(Duration::from_secs(15))]);
+    assert!(!script.wait(1).is_empty());
 }
 
 #[test]

@@ -73,6 +73,7 @@ impl Session {
         let Task::Generate(task) = &self.config.task else { return };
         let (max_new, ends) = (task.max_new, task.end_tokens.contains(&id));
         let index = self.drawn();
+        self.missed = 0;
         out.extend(self.ledger.drawn(now, index).map(Effect::Recovered));
         if ends {
             return self.finish(now, Finish::Stop, out);
@@ -86,10 +87,10 @@ impl Session {
         // While replacements are being opened there is no chain yet; the whole step is sent when there is one.
         if matches!(self.phase, Phase::Running { .. }) {
             self.send_tokens(self.step_from, self.step_from, out);
-            self.await_candidates(now, 1, out);
             self.send_silently(self.step_from, out);
-        }
+            self.await_candidates(now, 1, out);
             self.stand_by(out);
+        }
     }
 
     /// The position after the last row.

@@ -10,22 +10,24 @@ use std::time::Duration;
 
 /// A step may take one more [`super::Limits::step_timeout`] for every so many rows.
 const ROWS_PER_TIMEOUT: u32 = 256;
+/// How often a deadline doubles.
+const MOST_DOUBLINGS: u32 = 3;
 
 impl Session {
     pub(super) fn on_reply(&mut self, now: Duration, from: NodeId, reply: ControlReply, out: &mut Vec<Effect>) {
         match reply {
+            ControlReply::Opened { session, .. } if session == self.id && self.standby_opened(from, out) => {}
             ControlReply::Opened { session, epoch } if session == self.id && epoch == self.epoch => {
                 let Phase::Opening { rung, .. } = self.phase else { return };
-            ControlReply::Opened { session, .. } if session == self.id && self.standby_opened(from, out) => {}
                 let Some(at) = self.place_of(from) else { return };
                 self.links[at].opened = true;
                 if self.links.iter().all(|link| link.opened) {
                     self.run(now, rung, out);
                 }
             }
+            ControlReply::Refused { session, .. } if session == self.id && self.standby_declined(from, out) => {}
             ControlReply::Refused { session, reason } if session == self.id => {
                 self.accuse(now, from, &format!("it refused: {reason}"), out);
-            ControlReply::Refused { session, .. } if session == self.id && self.standby_declined(from, out) => {}
             }
             ControlReply::Fault { session, epoch, fault } if session == self.id => {
                 self.on_fault(now, from, epoch, fault, out);
@@ -74,7 +76,7 @@ impl Session {
             out.push(Effect::Control { to: stage.peer.clone(), message });
         }
         self.lasts.extend(self.route.last().map(|stage| stage.peer.node));
-        let deadline = now + self.config.limits.open_timeout;
+        let deadline = now + self.patience(self.config.limits.open_timeout);
         self.phase = Phase::Opening { rung, deadline };
         out.push(Effect::WakeAt(deadline));
     }
@@ -178,19 +180,25 @@ impl Session {
 
     /// Waits for the candidates of a step in which some stage may have to run `rows` rows.
     pub(super) fn await_candidates(&mut self, now: Duration, rows: u32, out: &mut Vec<Effect>) {
-        let deadline = now + self.config.limits.step_timeout * (1 + rows / ROWS_PER_TIMEOUT);
+        let deadline = now + self.patience(self.config.limits.step_timeout * (1 + rows / ROWS_PER_TIMEOUT));
         self.phase = Phase::Running { deadline };
         out.push(Effect::WakeAt(deadline));
+    }
+
+    fn patience(&self, time: Duration) -> Duration {
+        time * (1 << self.missed.min(MOST_DOUBLINGS))
     }
 
     pub(super) fn on_wake(&mut self, now: Duration, out: &mut Vec<Effect>) {
         match self.phase {
             Phase::Opening { deadline, .. } if now >= deadline => {
+                self.missed += 1;
                 let late = (0..self.route.len()).filter(|at| !self.links[*at].opened);
                 let late: Vec<NodeId> = late.map(|at| self.route[at].peer.node).collect();
                 self.accuse_all(now, &late, "it did not open in time", out);
             }
             Phase::Running { deadline } if now >= deadline => {
+                self.missed += 1;
                 let all: Vec<NodeId> = self.route.iter().map(|stage| stage.peer.node).collect();
                 self.accuse_all(now, &all, "no candidates came in time", out);
             }
@@ -223,6 +231,8 @@ impl Session {
         self.id = SessionId(id);
         self.closed.clear();
         self.lasts.clear();
+        self.standbys.clear();
+        self.front_stream = None;
     }
 
     pub(super) fn finish(&mut self, now: Duration, finish: Finish, out: &mut Vec<Effect>) {
@@ -231,8 +241,6 @@ impl Session {
         let report = self.ledger.report(now, finish, self.drawn(), &self.route);
         out.push(Effect::Done(Box::new(report)));
     }
-        self.standbys.clear();
-        self.front_stream = None;
 
     pub(super) fn fail(&mut self, error: SessionError, out: &mut Vec<Effect>) {
         self.close(|_| false, out);
