@@ -128,6 +128,14 @@ async function networkView(page) {
     "the route of the last answer is drawn with the time of each hop",
     hops.map((hop) => `${hop.node.slice(0, 4)}[${hop.blocks}] ${Number(hop.ms).toFixed(2)} ms`).join(" → "),
   );
+  const peers = await page.getByTestId("peer-row").evaluateAll((all) => all.map((row) => ({ ...row.dataset })));
+  check(
+    peers.length === view.nodes.length && peers.every((peer) => Number(peer.delayMs) >= 0 && Number(peer.blockMs) > 0),
+    "the speed and delay of every node are shown as measured",
+    peers.map((peer) => `${peer.node.slice(0, 4)} ${Number(peer.blockMs).toFixed(3)} ms, ${Number(peer.delayMs).toFixed(2)} ms away`).join("; "),
+  );
+  const reason = await page.getByTestId("why-reason").innerText();
+  check(/ms a token/.test(reason), "the network view says why the route was chosen", reason);
   check(/\d/.test(await page.getByTestId("lap-time").innerText()), "the lap time is shown", await page.getByTestId("lap-time").innerText());
 }
 

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { copies, hexagon, inOrder, layout, shownHops } from "../src/lib/picture";
 import type { Blocks, NodeView } from "../src/lib/types";
 
-const node = (id: string, blocks: Blocks | null, alive = true): NodeView => ({ id, pid: null, blocks, alive, rtt_ms: null, frames: 0 });
+const node = (id: string, blocks: Blocks | null, alive = true): NodeView => ({ id, pid: null, blocks, alive, rtt_ms: null, frames: 0, label: "trusted",
+  figures: { decode_block_ms: null, prefill_block_ms: null, visit_ms: null, wait_ms: null, delay_ms: null, correction_ms: 0, memory: null, sessions: null, price: 0 } });
 const NODES = [node("bb", [2, 4]), node("dd", null), node("aa", [0, 2]), node("cc", [0, 4])];
 const ROUTE = shownHops([
   { node: "aa", blocks: [0, 2], frames: 10, hold_ms: 50, rtt_ms: 0.2 },

@@ -35,6 +35,33 @@ export interface Summary {
   first_token_ms: number;
   total_ms: number;
   lap_ms: number | null;
+  why?: Why;
+}
+
+/** What the planner expects of a route, in milliseconds. */
+export interface ExpectedRoute {
+  way: "solo" | "handoff" | "chain";
+  stages: (Hop & { hop_ms: number; visits_ms: number; compute_ms: number; measured: boolean })[];
+  first_token_ms: number;
+  per_token_ms: number;
+  total_ms: number;
+}
+
+/** What else there was: a route, or why there was none. */
+export interface Alternative {
+  what: string;
+  without: string | null;
+  route: ExpectedRoute | null;
+  refused: string | null;
+}
+
+/** Why a route was chosen. */
+export interface Why {
+  reason: string;
+  expected: ExpectedRoute;
+  /** Tokens to read and to write. */
+  planned_for: [number, number];
+  instead: Alternative[];
 }
 
 export interface ModelCard {
@@ -54,6 +81,23 @@ export interface NodeView {
   alive: boolean;
   rtt_ms: number | null;
   frames: number;
+  label: string;
+  figures: Figures;
+}
+
+/** What the planner takes a node to be; `null` is what nobody measured. */
+export interface Figures {
+  decode_block_ms: number | null;
+  prefill_block_ms: number | null;
+  visit_ms: number | null;
+  wait_ms: number | null;
+  /** One way. */
+  delay_ms: number | null;
+  /** What the gateway adds to a visit by what it saw. */
+  correction_ms: number;
+  memory: number | null;
+  sessions: number | null;
+  price: number;
 }
 
 /** The answer of `GET /skep/v1/network`. */

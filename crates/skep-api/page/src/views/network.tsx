@@ -9,6 +9,8 @@ import { CopyButton } from "../ui/copy";
 import { BoltIcon } from "../ui/icons";
 import { LivePicture } from "./live";
 import { rateOf, recoveryText, TroubleView } from "./message";
+import { Peers } from "./peers";
+import { WhyView } from "./why";
 
 function Fact({ name, value, testid }: { name: string; value: string; testid?: string }) {
   return (
@@ -82,6 +84,13 @@ function HopTable({ hops }: { hops: HopTiming[] }) {
   );
 }
 
+/** How an interruption was overcome. */
+const HOW: Record<string, string> = {
+  standby: "A standby that had followed along took its place.",
+  replay: "The stage before it sent its rows again.",
+  prefill: "The text so far was read again on another route.",
+};
+
 function LastAnswer({ answer }: { answer: Summary }) {
   const rate = rateOf(answer);
   return (
@@ -99,12 +108,13 @@ function LastAnswer({ answer }: { answer: Summary }) {
           <BoltIcon />
           <span>
             {recoveryText(recovery)}{" "}
-            {recovery.rung === "replay" ? "The stage before it sent its rows again." : "The text so far was read again on another route."}
+            {HOW[recovery.rung]}
           </span>
         </p>
       ))}
       <LapBar answer={answer} />
       <HopTable hops={answer.hops} />
+      {answer.why && <WhyView why={answer.why} measured={answer.lap_ms} />}
     </section>
   );
 }
@@ -184,6 +194,7 @@ export function NetworkPage() {
               </p>
             </section>
           )}
+          <Peers view={view} />
           <Model model={view.model} view={view} />
         </>
       )}
