@@ -51,14 +51,7 @@ impl Demo {
     }
 
     pub fn stream(&self, body: &Value) -> Stream {
-        let response = ureq::post(format!("{}/v1/completions", self.api))
-            .header("content-type", "application/json")
-            .send(body.to_string())
-            .unwrap();
-        let route = response.headers()["skep-route"].to_str().unwrap().to_owned();
-        let lines = BufReader::new(response.into_body().into_reader());
-        let lines: Box<dyn BufRead> = Box::new(lines);
-        Stream { route, lines: lines.lines(), result: Answer::default() }
+        stream(&self.api, body)
     }
 
     /// `kill -9` of the node whose id begins so.
@@ -87,7 +80,19 @@ impl Drop for Demo {
     }
 }
 
-fn signal(which: &str, pid: u32) {
+/// Asks for a completion that is streamed.
+pub fn stream(api: &str, body: &Value) -> Stream {
+    let response = ureq::post(format!("{api}/v1/completions"))
+        .header("content-type", "application/json")
+        .send(body.to_string())
+        .unwrap();
+    let route = response.headers()["skep-route"].to_str().unwrap().to_owned();
+    let lines = BufReader::new(response.into_body().into_reader());
+    let lines: Box<dyn BufRead> = Box::new(lines);
+    Stream { route, lines: lines.lines(), result: Answer::default() }
+}
+
+pub fn signal(which: &str, pid: u32) {
     assert!(Command::new("kill").args([which, &pid.to_string()]).status().unwrap().success());
 }
 
