@@ -21,7 +21,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
 
 pub(crate) const ALPN: &[u8] = b"skep/1";
 /// Of the connections for weights.
@@ -127,6 +130,8 @@ pub(crate) struct Shared {
     pub(crate) limits: NetLimits,
     pub(crate) relay: Option<Relay>,
     pub(crate) relay_url: Option<RelayUrl>,
+    /// Tries of others to find a direct path.
+    pub(crate) looks: Arc<Semaphore>,
     pub(crate) counters: Counters,
     pub(crate) runtime: Handle,
     pub(crate) closed: AtomicBool,
@@ -198,6 +203,7 @@ impl Net {
             limits,
             relay,
             relay_url,
+            looks: Arc::new(Semaphore::new(relay::LOOKS_MAX)),
             counters: Counters::default(),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),

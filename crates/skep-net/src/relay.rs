@@ -30,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(4);
 /// Time for a try: the handshake through the relay, and the probes.
 const LOOK_FOR: Duration = Duration::from_secs(3);
 
+/// Tries of others that are held at once.
+pub(crate) const LOOKS_MAX: usize = 64;
 /// How often a path is looked at that may become direct.
 const GLANCE: Duration = Duration::from_millis(20);
 
@@ -107,9 +109,14 @@ async fn look(shared: Arc<Shared>, node: NodeId) {
     let _ = tried.await;
 }
 
-/// The other end of a try: holds the connection for as long as one lasts.
-pub(crate) async fn be_looked_for(connection: Connection) {
-    let _ = tokio::time::timeout(LOOK_FOR, connection.closed()).await;
+/// The other end of a try: holds the connection for as long as one lasts. One too many is let go, and its sender tries again.
+pub(crate) fn be_looked_for(shared: &Shared, connection: Connection) {
+    if let Ok(permit) = shared.looks.clone().try_acquire_owned() {
+        shared.runtime.spawn(async move {
+            let _ = tokio::time::timeout(LOOK_FOR, connection.closed()).await;
+            drop(permit);
+        });
+    }
 }
 
 /// Accepts a TLS server that proves one key.

@@ -49,7 +49,7 @@ async fn welcome(shared: &Arc<Shared>, incoming: Incoming) {
         Some(connection) if connection.alpn() == BULK_ALPN => {
             drop(tokio::spawn(bulk::serve(shared.clone(), connection)))
         }
-        Some(connection) if connection.alpn() == LOOK => relay::be_looked_for(connection).await,
+        Some(connection) if connection.alpn() == LOOK => relay::be_looked_for(shared, connection),
         Some(connection) if shared.book().count(false) < shared.limits.max_connections => {
             adopt(shared, connection, false);
         }

@@ -84,8 +84,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network in which all hosts are `rtt` apart and packets are lost with probability `loss`. The gateway holds only the first of
-    /// `n_blocks` blocks, which it needs for nothing; each of `spans` is held by a node of its own.
+    /// A network in which all hosts are `rtt` apart and packets are lost with probability `loss`. The gateway holds only the first
+    /// block, as a node must hold one, and may compute it at no cost in trips; each of `spans` is held by a node of its own.
     pub fn start(model: &[&str], spans: &[(u32, u32)], rtt: Duration, loss: f64) -> Result<Self, Failure> {
         let mut lab = Lab::new(spans.len() as u64)?;
         let hosts = lab.hosts(spans.len() + 1, rtt, loss)?;
