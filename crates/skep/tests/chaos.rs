@@ -130,11 +130,12 @@ impl Swarm {
         }
     }
 
-    /// Sessions that the nodes say they still have.
+    /// Sessions that the nodes which are there say they have.
     fn sessions(&self) -> u64 {
         let view = serde_json::to_value(self.gateway.network()).unwrap();
-        let nodes: Vec<Value> = view["nodes"].as_array().unwrap().clone();
-        nodes.iter().map(|node| node["figures"]["sessions"].as_u64().unwrap_or(0)).sum()
+        let nodes = view["nodes"].as_array().unwrap();
+        let alive = nodes.iter().filter(|node| node["alive"] == true);
+        alive.map(|node| node["figures"]["sessions"].as_u64().unwrap()).sum()
     }
 }
 
