@@ -139,6 +139,7 @@ fn expected(plan: &Plan) -> ExpectedRoute {
 fn reason(explained: &Explanation) -> String {
     let chosen = &explained.chosen;
     let lap = |plan: &Plan| format!("{:.1} ms a token", millis(plan.cost.per_token));
+    let whole = |plan: &Plan| format!("{:.2} s in all", plan.cost.total.as_secs_f64());
     if chosen.way == Way::Solo {
         return format!(
             "This machine holds every block: alone it is free and shows nobody anything, at {}.",
@@ -149,7 +150,7 @@ fn reason(explained: &Explanation) -> String {
         1 => "one stage".to_owned(),
         n => format!("{n} stages"),
     };
-    let mut text = format!("It is expected to be the fastest route: {stages}, {}.", lap(chosen));
+    let mut text = format!("It is expected to be the fastest route: {stages}, {}, {}.", whole(chosen), lap(chosen));
     let rivals = explained.without.iter().filter_map(|(node, plan)| plan.as_ref().ok().map(|plan| (node, plan)));
     let next = rivals.min_by_key(|(_, plan)| plan.cost.total);
     let needed = explained.without.iter().find_map(|(node, plan)| match plan {
@@ -161,7 +162,7 @@ fn reason(explained: &Explanation) -> String {
             text += &format!(" Nobody else holds block {block}, so it cannot do without {}.", node.short());
         }
         (Some((node, plan)), None) => {
-            text += &format!(" The next best, without {}, would take {}.", node.short(), lap(plan));
+            text += &format!(" The next best, without {}, would take {}.", node.short(), whole(plan));
         }
         (None, None) => {}
     }
@@ -218,7 +219,8 @@ mod tests {
         assert_eq!(told.expected.stages.len(), 1);
         let (one, two) = (node(1).short(), "The next best");
         assert!(
-            told.reason.starts_with("It is expected to be the fastest route: one stage, 19.0 ms a token."),
+            told.reason
+                .starts_with("It is expected to be the fastest route: one stage, 2.30 s in all, 19.0 ms a token."),
             "{told:?}"
         );
         assert!(told.reason.contains(two) && told.reason.contains(&one.to_string()), "{}", told.reason);

@@ -1,6 +1,7 @@
 //! What this node measures of its own work, for gateways that plan: while it serves, and once before.
 //!
-//! Each figure is a moving mean over about [`MEMORY`] passes, so that it follows what the machine does beside this work.
+//! Each figure is a moving mean over about [`MEMORY`] passes, so that it follows what the machine does beside this work. A wait is
+//! forgotten by halves while nobody comes: else a machine that was once busy would be taken for busy ever after, and never be asked again.
 
 use skep_kernels::PAGE;
 use skep_model::Span;
@@ -16,11 +17,15 @@ const PROMPT: usize = PAGE;
 const PASSES: u32 = 8;
 /// No further pass is begun after this time.
 const LONGEST: Duration = Duration::from_millis(250);
+/// In this time half of a wait is forgotten.
+const WAIT_HALF_LIFE: Duration = Duration::from_secs(2);
 
 /// What was measured. Cheap to read while the compute thread works.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     state: Mutex<Measured>,
+    /// When the last frame was answered.
+    visited: Mutex<Option<Instant>>,
     pub(super) reused: AtomicU64,
 }
 
@@ -52,7 +57,15 @@ pub(super) struct Spent {
 
 impl Meter {
     pub(crate) fn read(&self) -> Measured {
-        *self.state()
+        self.read_at(Instant::now())
+    }
+
+    fn read_at(&self, now: Instant) -> Measured {
+        let visited = *self.visited.lock().unwrap_or_else(PoisonError::into_inner);
+        let quiet = visited.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let kept = 0.5f64.powf(quiet.as_secs_f64() / WAIT_HALF_LIFE.as_secs_f64());
+        let state = *self.state();
+        Measured { wait: state.wait.map(|wait| wait.mul_f64(kept)), ..state }
     }
 
     /// Positions of all sessions so far whose rows were stored and did not have to be run.
@@ -87,6 +100,7 @@ impl Meter {
 
     /// A frame of few rows was answered `total` after its arrival.
     pub(super) fn visited(&self, total: Duration, spent: Spent) {
+        *self.visited.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut state = self.state();
         mix(&mut state.wait, spent.waited);
         mix(&mut state.visit, total.saturating_sub(spent.waited + spent.blocks));
@@ -159,7 +173,9 @@ mod tests {
             memory: 77,
             sessions: 3,
         };
-        assert_eq!(meter.read(), expected);
+        let at = meter.visited.lock().unwrap().unwrap();
+        assert_eq!(meter.read_at(at), expected);
+        assert_eq!(meter.read_at(at + WAIT_HALF_LIFE), Measured { wait: Some(ms(1)), ..expected });
     }
 
     #[test]
