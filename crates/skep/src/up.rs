@@ -6,7 +6,7 @@ use crate::home;
 use crate::invite;
 use crate::output;
 use crate::weights::{self, Held};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use skep_api::ApiConfig;
 use skep_model::{Gguf, ModelConfig};
 use skep_node::{Fetched, Gateway, GatewayLimits, Node, NodeConfig, StageLimits, Weights, WeightsConfig};
@@ -104,9 +104,9 @@ fn announce(
     fetched.map_or(Ok(()), weights::announce)?;
     output::line(format!("this node holds blocks {blocks} of model {}", node.model().short()))?;
     output::line(format!(
-        "{} MiB of weights are mapped from the file; sessions may take {} MiB and {} threads",
-        node.resident_bytes() >> 20,
-        limits.memory_bytes >> 20,
+        "{} of weights are mapped from the file; sessions may take {} and {} threads",
+        HumanBytes(node.resident_bytes()),
+        HumanBytes(limits.memory_bytes),
         limits.threads
     ))?;
     if let Some(api) = api {
