@@ -158,7 +158,7 @@ impl Directory {
     }
 
     fn publish(&mut self, now_ms: u64, from: NodeId, depth: u8, offer: Signed<Offer>, keys: &impl Keys) -> Message {
-        let model = offer.statement.model;
+        let model = offer.statement.terms.model;
         let point = Shard::point(&model, &from);
         let shard = Shard::at(model, depth, point);
         let refused = |reason, servers| Message::Refused { shard, reason, servers };

@@ -64,7 +64,6 @@ pub use member::{Contact, Effect, Input, Member};
 pub use message::{MESSAGE_BYTES_MAX, Message, OFFERS_MAX, PAGE_RECORDS, Refusal, THERE_MAX};
 pub use pace::{BURST, PEERS_MAX, PER_SECOND};
 pub use roll::{ROLL_MAX, Roll};
-pub use service::Terms;
 pub use shard::{DEPTH_MAX, DEPTH_SLACK, SHARD_TARGET, Shard, directories_of, eligible};
 pub use shelf::SHELF_MAX;
 

@@ -4,9 +4,9 @@ use crate::directory::Directory;
 use crate::guide::Guide;
 use crate::message::Message;
 use crate::search::Search;
-use crate::service::{Service, Terms};
+use crate::service::Service;
 use crate::shard::{DEPTH_MAX, Shard, depth_for, eligible, rank};
-use skep_types::offer::{Offer, Volunteer};
+use skep_types::offer::{Offer, Terms, Volunteer};
 use skep_types::signed::{Keys, Signed};
 use skep_types::{BlockRange, ModelId, NodeId};
 use std::net::SocketAddr;
@@ -276,8 +276,9 @@ impl Member {
                 let Some(at) = self.searches.iter().position(|search| search.is_asked(&shard, &from)) else { return };
                 self.hear(size);
                 let model = self.searches[at].model();
-                let holds =
-                    |offer: &Signed<Offer>| offer.statement.model == model && offer.verify(now_ms / 1000, keys).is_ok();
+                let holds = |offer: &Signed<Offer>| {
+                    offer.statement.terms.model == model && offer.verify(now_ms / 1000, keys).is_ok()
+                };
                 let offers = offers.into_iter().filter(holds).collect();
                 if self.searches[at].found(from, &shard, servers, offers) {
                     self.finish(at, effects);

@@ -177,7 +177,7 @@ impl Search {
     }
 
     fn is_covered(&self) -> bool {
-        let held = |block| self.offers.values().any(|offer| offer.statement.blocks.contains(block));
+        let held = |block| self.offers.values().any(|offer| offer.statement.terms.blocks.contains(block));
         (self.blocks.start()..self.blocks.end()).all(held)
     }
 }

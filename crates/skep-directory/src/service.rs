@@ -3,9 +3,9 @@
 use crate::message::{Message, Refusal};
 use crate::shard::{Shard, depth_for, rank, volunteer_key};
 use crate::{COPIES, Contact, Effect, FAILED_MS, PUBLISH_MS};
-use skep_types::offer::{Audience, BEACONS, OFFER_LIFETIME_S, Offer};
+use skep_types::NodeId;
+use skep_types::offer::{OFFER_LIFETIME_S, Offer, Terms};
 use skep_types::signed::{Keys, Signed};
-use skep_types::{BlockRange, ModelId, NodeId};
 
 /// How long an answer is waited for: two round trips around the world and a busy machine.
 pub(crate) const ANSWER_MS: u64 = 3_000;
@@ -19,33 +19,6 @@ const SAMPLE_MS: u64 = 600_000;
 const ASKED: usize = 2;
 /// Directories that are passed over, at most.
 const FAILED_MAX: usize = 8;
-
-/// What a node serves, and under which terms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
-    /// The model.
-    pub model: ModelId,
-    /// The span.
-    pub blocks: BlockRange,
-    /// See [`Offer`], as all further fields.
-    pub price: u64,
-    /// Nanoseconds.
-    pub decode_ns: u32,
-    /// Nanoseconds.
-    pub prefill_ns: u32,
-    /// Microseconds.
-    pub visit_us: u32,
-    /// Microseconds.
-    pub wait_us: u32,
-    /// KiB per second.
-    pub goodput_kib_s: u32,
-    /// Bytes.
-    pub memory: u64,
-    /// The label.
-    pub audience: Audience,
-    /// Tenths of a millisecond.
-    pub beacons: [u16; BEACONS],
-}
 
 #[derive(Debug, Clone)]
 struct Target {
@@ -202,22 +175,11 @@ impl Service {
 
     fn offer(&mut self, now_ms: u64, keys: &impl Keys) -> Option<Box<Signed<Offer>>> {
         self.seq = now_ms.max(self.seq + 1);
-        let terms = &self.terms;
         let statement = Offer {
             node: self.me.node,
             seq: self.seq,
             expires: now_ms / 1000 + OFFER_LIFETIME_S,
-            model: terms.model,
-            blocks: terms.blocks,
-            price: terms.price,
-            decode_ns: terms.decode_ns,
-            prefill_ns: terms.prefill_ns,
-            visit_us: terms.visit_us,
-            wait_us: terms.wait_us,
-            goodput_kib_s: terms.goodput_kib_s,
-            memory: terms.memory,
-            audience: terms.audience,
-            beacons: terms.beacons,
+            terms: self.terms.clone(),
             addrs: self.me.addrs.clone(),
         };
         Signed::sign(statement, keys).ok().map(Box::new)

@@ -96,19 +96,20 @@ impl Shelf {
     /// block that anyone holds is in the answer, and whoever claims to be fast can fill no more than half of it.
     pub fn find(&self, blocks: BlockRange, salt: u64, now_s: u64) -> Vec<Signed<Offer>> {
         let useful = |offer: &&Signed<Offer>| {
-            let held = offer.statement.blocks;
+            let held = offer.statement.terms.blocks;
             offer.statement.expires > now_s && held.start() < blocks.end() && blocks.start() < held.end()
         };
-        let by_draw =
-            |((point, _), offer): (&(u64, NodeId), &'_ Signed<Offer>)| (rank(*point, salt), offer.statement.decode_ns);
+        let by_draw = |((point, _), offer): (&(u64, NodeId), &'_ Signed<Offer>)| {
+            (rank(*point, salt), offer.statement.terms.decode_ns)
+        };
         let found: Vec<(&(u64, NodeId), &Signed<Offer>)> =
             self.offers.iter().filter(|(_, offer)| useful(offer)).collect();
         let mut fast: Vec<usize> = (0..found.len()).collect();
         // What was not measured is not fast.
-        fast.sort_by_key(|at| (found[*at].1.statement.decode_ns.wrapping_sub(1), rank(found[*at].0.0, salt)));
+        fast.sort_by_key(|at| (found[*at].1.statement.terms.decode_ns.wrapping_sub(1), rank(found[*at].0.0, salt)));
         let mut drawn: Vec<usize> = (0..found.len()).collect();
         drawn.sort_by_key(|at| by_draw(found[*at]));
-        let spans: Vec<BlockRange> = found.iter().map(|(_, offer)| offer.statement.blocks).collect();
+        let spans: Vec<BlockRange> = found.iter().map(|(_, offer)| offer.statement.terms.blocks).collect();
         let picked = pick(&spans, blocks, [&fast, &drawn]);
         picked.into_iter().map(|at| found[at].1.clone()).collect()
     }

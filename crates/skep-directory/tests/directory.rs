@@ -38,7 +38,7 @@ fn bad_offers_are_refused_with_the_reason() {
     let said = reason(lone.ask(1, START_MS, publish(offer(1, MODEL, 6, NOW_S + 600))));
     assert!(said.contains("later than"), "{said}");
     let mut forged = offer(1, MODEL, 6, NOW_S + 60);
-    forged.statement.price = 0;
+    forged.statement.terms.price = 0;
     let said = reason(lone.ask(1, START_MS, publish(forged)));
     assert!(said.contains("signature"), "{said}");
     let mut long = offer(1, MODEL, 6, NOW_S + 60);
@@ -100,12 +100,12 @@ fn claims_of_speed_fill_at_most_half_of_an_answer() {
     for id in 1..=400 {
         let mut claim = offer(id, MODEL, 1, NOW_S + 60).statement;
         // One in ten claims to be a hundred times as fast as the others.
-        claim.decode_ns = if id % 10 == 0 { 10_000 } else { 1_000_000 };
+        claim.terms.decode_ns = if id % 10 == 0 { 10_000 } else { 1_000_000 };
         lone.ask(id, START_MS, publish(Signed::sign(claim, &Toy(node(id))).unwrap()));
     }
     let found = lone.ask(999, START_MS, Message::Find { shard: Shard::at(MODEL, 0, 0), blocks: blocks(0, 4), salt: 3 });
     let Some(Message::Found { offers, .. }) = found else { panic!() };
-    let fast = offers.iter().filter(|offer| offer.statement.decode_ns == 10_000).count();
+    let fast = offers.iter().filter(|offer| offer.statement.terms.decode_ns == 10_000).count();
     assert!((OFFERS_MAX / 2..=OFFERS_MAX * 3 / 4).contains(&fast), "{fast} of {}", offers.len());
 }
 

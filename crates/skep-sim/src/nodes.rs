@@ -1,7 +1,6 @@
 //! What a node is: its key, where it lies, what it can do.
 
-use skep_directory::Terms;
-use skep_types::offer::{Audience, BEACONS};
+use skep_types::offer::{Audience, BEACONS, Terms};
 use skep_types::signed::Keys;
 use skep_types::{BlockRange, ModelId, NodeId};
 use std::time::Duration;

@@ -25,21 +25,22 @@ fn micros(time: u32) -> Option<Duration> {
 
 /// What the gateway believes of a node: the offer's claims, and the delay that it has probed.
 fn believed(told: &Told, delay_us: u64) -> Candidate {
+    let terms = &told.terms;
     let nanos = |time: u32| (time > 0).then(|| Duration::from_nanos(u64::from(time)));
     let beacon = |tenths: &u16| (*tenths < u16::MAX).then(|| Duration::from_micros(u64::from(*tenths) * 100));
     Candidate {
-        offer: Offer { peer: Peer { node: told.node, addrs: Vec::new() }, blocks: told.blocks },
-        price: told.price,
+        offer: Offer { peer: Peer { node: told.node, addrs: Vec::new() }, blocks: terms.blocks },
+        price: terms.price,
         label: Label::Public,
         figures: Figures {
-            decode_block: nanos(told.decode_ns),
-            prefill_block: nanos(told.prefill_ns),
-            visit: micros(told.visit_us),
-            wait: micros(told.wait_us),
+            decode_block: nanos(terms.decode_ns),
+            prefill_block: nanos(terms.prefill_ns),
+            visit: micros(terms.visit_us),
+            wait: micros(terms.wait_us),
             delay: Some(Duration::from_micros(delay_us)),
-            goodput: Some(u64::from(told.goodput_kib_s) << 10),
-            memory: Some(told.memory),
-            beacons: told.beacons.iter().map(beacon).collect(),
+            goodput: Some(u64::from(terms.goodput_kib_s) << 10),
+            memory: Some(terms.memory),
+            beacons: terms.beacons.iter().map(beacon).collect(),
         },
     }
 }

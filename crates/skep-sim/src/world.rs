@@ -344,9 +344,9 @@ impl World {
             let machine = self.nodes[index as usize].machine;
             let holding = |offer: &Signed<Offer>| Holding {
                 node: offer.statement.node,
-                blocks: offer.statement.blocks,
-                block_time: Duration::from_nanos(u64::from(offer.statement.decode_ns)),
-                room: offer.statement.blocks.len(),
+                blocks: offer.statement.terms.blocks,
+                block_time: Duration::from_nanos(u64::from(offer.statement.terms.decode_ns)),
+                room: offer.statement.terms.blocks.len(),
                 settled: false,
             };
             let holdings: Vec<Holding> = offers.iter().map(holding).collect();

@@ -35,15 +35,9 @@ pub enum Audience {
     Own,
 }
 
-/// What a node offers for one model. It has one offer per model, and so one span of it. Zero in a figure means: not measured.
+/// What a node serves of a model, and under which terms. Zero in a figure means: not measured.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Offer {
-    /// Who offers.
-    pub node: NodeId,
-    /// Grows with each offer of the node for this model, over restarts too: the clock in milliseconds will do.
-    pub seq: u64,
-    /// When the offer ends, Unix seconds; at most [`OFFER_LIFETIME_S`] after it was signed.
-    pub expires: u64,
+pub struct Terms {
     /// The model.
     pub model: ModelId,
     /// The span that it holds.
@@ -66,6 +60,19 @@ pub struct Offer {
     pub audience: Audience,
     /// One-way delay to each of the network's beacons in tenths of a millisecond; `u16::MAX` where it was not measured.
     pub beacons: [u16; BEACONS],
+}
+
+/// What a node offers for one model. It has one offer per model, and so one span of it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Offer {
+    /// Who offers.
+    pub node: NodeId,
+    /// Grows with each offer of the node for this model, over restarts too: the clock in milliseconds will do.
+    pub seq: u64,
+    /// When the offer ends, Unix seconds; at most [`OFFER_LIFETIME_S`] after it was signed.
+    pub expires: u64,
+    /// What it serves, and how.
+    pub terms: Terms,
     /// Where it may be reached, at most [`OFFER_ADDRS_MAX`].
     pub addrs: Vec<SocketAddr>,
 }
@@ -88,7 +95,7 @@ impl Statement for Offer {
     }
 
     fn check(&self) -> Result<(), StatementError> {
-        if self.blocks.end() > OFFER_BLOCK_MAX {
+        if self.terms.blocks.end() > OFFER_BLOCK_MAX {
             return Err(StatementError::Field("no model has that many blocks"));
         }
         few(&self.addrs)

@@ -31,17 +31,19 @@ fn offer() -> Offer {
         node: NodeId(keys().0.verifying_key().to_bytes()),
         seq: 3,
         expires: NOW + 60,
-        model: ModelId([2; 32]),
-        blocks: BlockRange::new(4, 12).unwrap(),
-        price: 5,
-        decode_ns: 1_000_000,
-        prefill_ns: 20_000,
-        visit_us: 100,
-        wait_us: 0,
-        goodput_kib_s: 2048,
-        memory: 1 << 30,
-        audience: Audience::Trusted,
-        beacons: [100, 200, 300, 400, u16::MAX, u16::MAX, u16::MAX, u16::MAX],
+        terms: Terms {
+            model: ModelId([2; 32]),
+            blocks: BlockRange::new(4, 12).unwrap(),
+            price: 5,
+            decode_ns: 1_000_000,
+            prefill_ns: 20_000,
+            visit_us: 100,
+            wait_us: 0,
+            goodput_kib_s: 2048,
+            memory: 1 << 30,
+            audience: Audience::Trusted,
+            beacons: [100, 200, 300, 400, u16::MAX, u16::MAX, u16::MAX, u16::MAX],
+        },
         addrs: vec!["127.0.0.1:4433".parse().unwrap()],
     }
 }
@@ -112,7 +114,8 @@ fn oversized_offers_are_refused_before_they_are_read() {
     assert!(matches!(Signed::<Offer>::decode(&borsh::to_vec(&many).unwrap()), Err(StatementError::Field(_))));
     assert!(matches!(many.verify(NOW, &keys()), Err(StatementError::Field(_))));
     let blocks = BlockRange::new(0, OFFER_BLOCK_MAX + 1).unwrap();
-    assert!(matches!(Signed::sign(Offer { blocks, ..offer() }, &keys()), Err(StatementError::Field(_))));
+    let terms = Terms { blocks, ..offer().terms };
+    assert!(matches!(Signed::sign(Offer { terms, ..offer() }, &keys()), Err(StatementError::Field(_))));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A handful of members whose messages arrive at once, and keys that are none.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by tests, which use different parts")]
 
-use skep_directory::{Contact, Effect, Input, Member, Message, Terms};
-use skep_types::offer::{Audience, BEACONS, Offer};
+use skep_directory::{Contact, Effect, Input, Member, Message};
+use skep_types::offer::{Audience, BEACONS, Offer, Terms};
 use skep_types::signed::{Keys, Signed};
 use skep_types::{BlockRange, ModelId, NodeId};
 use std::collections::BTreeMap;
@@ -58,24 +58,8 @@ pub fn terms(blocks: BlockRange) -> Terms {
 
 /// An offer of node `id` for `model`, signed by it.
 pub fn offer(id: u32, model: ModelId, seq: u64, expires: u64) -> Signed<Offer> {
-    let terms = terms(blocks(0, 4));
-    let statement = Offer {
-        node: node(id),
-        seq,
-        expires,
-        model,
-        blocks: terms.blocks,
-        price: terms.price,
-        decode_ns: terms.decode_ns,
-        prefill_ns: terms.prefill_ns,
-        visit_us: terms.visit_us,
-        wait_us: terms.wait_us,
-        goodput_kib_s: terms.goodput_kib_s,
-        memory: terms.memory,
-        audience: terms.audience,
-        beacons: terms.beacons,
-        addrs: Vec::new(),
-    };
+    let statement =
+        Offer { node: node(id), seq, expires, terms: Terms { model, ..terms(blocks(0, 4)) }, addrs: Vec::new() };
     Signed::sign(statement, &Toy(node(id))).unwrap()
 }
 
@@ -148,7 +132,7 @@ impl Net {
 
     /// Which blocks of eight the offers hold.
     pub fn covered(offers: &[Signed<Offer>]) -> usize {
-        (0..8).filter(|block| offers.iter().any(|offer| offer.statement.blocks.contains(*block))).count()
+        (0..8).filter(|block| offers.iter().any(|offer| offer.statement.terms.blocks.contains(*block))).count()
     }
 }
 
