@@ -89,9 +89,7 @@ fn use_model(bytes: Vec<u8>) -> Result<(), ModelError> {
 
 /// The largest address space this process ever had, in bytes; `None` where the system does not tell.
 fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    skep_testkit::process_memory("self", "VmPeak")
 }
 
 /// Writes the model to the folder that `SKEP_FUZZ_SEEDS` names, if it names one; `tools/fuzz` begins with it.

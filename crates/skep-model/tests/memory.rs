@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use skep_model::{BatchItem, Gguf, PASS_ROWS, Span, top_candidates};
+use skep_testkit::process_memory;
 use skep_types::BlockRange;
 use std::path::Path;
 
@@ -14,17 +15,11 @@ const SLACK: u64 = 512 << 10;
 
 /// How far `work` raises the memory of this process at its peak; `None` where the system does not tell.
 fn peak(work: impl FnOnce()) -> Option<u64> {
-    let read = |name: &str| {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")).map(str::to_owned);
-        line?.trim().parse::<u64>().ok().map(|kib| kib << 10)
-    };
     // From now on the peak counts anew.
     std::fs::write("/proc/self/clear_refs", "5").ok()?;
-    let before = read("VmRSS:")?;
+    let before = process_memory("self", "VmRSS")?;
     work();
-    Some(read("VmHWM:")?.saturating_sub(before))
+    Some(process_memory("self", "VmHWM")?.saturating_sub(before))
 }
 
 #[test]

@@ -88,3 +88,11 @@ pub fn read_f32(path: &std::path::Path) -> std::io::Result<Vec<f32>> {
     let bytes = std::fs::read(path)?;
     Ok(bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect())
 }
+
+/// A line of `/proc/PROCESS/status` that states memory, such as `VmHWM`, in bytes; `None` where the system does not tell. A
+/// process is its id or `self`.
+pub fn process_memory(process: &str, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
+}

@@ -5,61 +5,20 @@
 
 #[path = "common/model.rs"]
 mod model;
+#[path = "common/up.rs"]
+mod up;
 
 use serde_json::Value;
 use skep_model::Gguf;
 use skep_store::adopt;
 use skep_types::ModelId;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use up::{Up, skep, start, succeed, up};
 
-/// A running `skep up`. Dropping it ends the process, as `kill -9` does.
-struct Up {
-    child: Child,
-    said: Value,
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Up {
-    fn fetched(&self, what: &str) -> u64 {
-        self.said["fetched"][what].as_u64().unwrap()
-    }
-}
-
-fn skep(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
-    command.env("SKEP_HOME", home).stdin(Stdio::null());
-    command
-}
-
-fn start(home: &Path, arguments: &[&str]) -> Child {
-    skep(home).args(["up", "--json", "--threads", "1"]).args(arguments).stdout(Stdio::piped()).spawn().unwrap()
-}
-
-/// Waits until it says that it is ready.
-fn ready(mut child: Child) -> Up {
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let said = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it did not start: {line}"));
-    Up { child, said }
-}
-
-fn up(home: &Path, arguments: &[&str]) -> Up {
-    ready(start(home, arguments))
-}
-
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+/// What a node says that it fetched before it was ready.
+fn fetched(node: &Up, what: &str) -> u64 {
+    node.said["fetched"][what].as_u64().unwrap()
 }
 
 /// Waits until as many nodes are alive.
@@ -140,7 +99,7 @@ fn processes_killed_at_half_of_a_fetch_go_on_where_they_were() {
     child.wait().unwrap();
     let had = on_disk(&home, id);
     let again = up(&home, &arguments);
-    let (kept, came) = (again.fetched("kept_bytes"), again.fetched("received_bytes"));
+    let (kept, came) = (fetched(&again, "kept_bytes"), fetched(&again, "received_bytes"));
     println!("it had {had} bytes, kept {kept} of them and received {came} more; its blocks have {own}");
     assert!(had < own, "it was killed too late: {had} of {own}");
     assert!(had.saturating_sub(kept) * 20 < had, "{had} bytes were here, and {kept} of them counted");
@@ -156,7 +115,7 @@ fn processes_need_the_origin_no_more_once_others_hold_the_blocks() {
     let mut nodes = Vec::new();
     for (home, (text, blocks)) in homes.iter().zip(&spans[..2]) {
         let node = up(home.path(), &[&link, "--blocks", text]);
-        let (came, own) = (node.fetched("received_bytes"), origin.block_bytes(blocks.clone()));
+        let (came, own) = (fetched(&node, "received_bytes"), origin.block_bytes(blocks.clone()));
         println!("blocks {text}: {came} bytes received for {own} of blocks, with an end of the model");
         nodes.push(node);
     }
@@ -167,7 +126,7 @@ fn processes_need_the_origin_no_more_once_others_hold_the_blocks() {
     wait_for_nodes(origin.home.path(), api, 3);
     let (text, blocks) = spans[2].clone();
     let node = up(homes[2].path(), &[&link, "--blocks", text]);
-    let (came, own) = (node.fetched("received_bytes"), origin.block_bytes(blocks));
+    let (came, own) = (fetched(&node, "received_bytes"), origin.block_bytes(blocks));
     println!("blocks {text}: {came} bytes received for {own} of blocks ({:.3} times)", came as f64 / own as f64);
     assert!(came * 10 <= own * 11, "{came} bytes were received for {own}");
     // They compute with it: the last blocks are on the second node only.

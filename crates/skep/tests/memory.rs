@@ -3,11 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "common/up.rs"]
+mod up;
+
 use serde_json::{Value, json};
 use skep_model::{Gguf, Metadata, Tensor, Value as Fact, quantize_q8_0, write_gguf};
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
+use up::{ready, skep};
 
 const BLOCKS: u64 = 40;
 const WIDTH: usize = 1024;
@@ -63,21 +66,9 @@ fn write_large_model(path: &Path) {
     write_gguf(path, &metadata, &tensors).unwrap();
 }
 
-/// A running `skep up`. Dropping it ends the process.
-struct Up(Child);
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The most memory that a process ever held, mapped files included, in bytes.
 fn peak(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    skep_testkit::process_memory(&pid.to_string(), "VmHWM").unwrap()
 }
 
 #[test]
@@ -86,19 +77,11 @@ fn processes_serve_within_a_tenth_more_than_file_and_cache() {
     let model = folder.path().join("large.gguf");
     write_large_model(&model);
     let file = std::fs::metadata(&model).unwrap().len();
-    let mut up = Up(Command::new(env!("CARGO_BIN_EXE_skep"))
-        .args(["up", "--json", "--port", "0", "--model"])
-        .arg(&model)
-        .env("SKEP_HOME", folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap());
-    let mut line = String::new();
-    BufReader::new(up.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it did not start: {line}"));
-    let before = peak(up.0.id());
-    let api = said["api"].as_str().unwrap().to_owned();
+    let mut command = skep(folder.path());
+    command.args(["up", "--json", "--port", "0", "--model"]).arg(&model).stdout(Stdio::piped());
+    let up = ready(command.spawn().unwrap());
+    let before = peak(up.child.id());
+    let api = up.said["api"].as_str().unwrap().to_owned();
     let ask = |i: u32| {
         let prompt = "Now is the winter of our discontent ".repeat(30 + i as usize);
         let body = json!({"prompt": prompt, "max_tokens": 48, "temperature": 0});
@@ -116,7 +99,7 @@ fn processes_serve_within_a_tenth_more_than_file_and_cache() {
         let answers: Vec<_> = (0..4).map(|i| scope.spawn(move || ask(i))).collect();
         answers.into_iter().map(|answer| answer.join().unwrap()).sum()
     });
-    let after = peak(up.0.id());
+    let after = peak(up.child.id());
     // Keys and values of every position and block, two bytes each.
     let cache = positions * BLOCKS * 2 * KEYS as u64 * 2;
     println!(

@@ -2,45 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "common/up.rs"]
+mod up;
+
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
-/// A running `skep up`. Dropping it ends the process.
-struct Up {
-    child: Child,
-    said: Value,
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn skep(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
-    command.env("SKEP_HOME", home).stdin(Stdio::null());
-    command
-}
-
-/// Starts a node and waits until it says that it is ready.
-fn up(home: &Path, arguments: &[&str]) -> Up {
-    let mut child =
-        skep(home).args(["up", "--json", "--threads", "1"]).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let said = serde_json::from_str(&line).unwrap_or_else(|_| panic!("it did not start: {line}"));
-    Up { child, said }
-}
-
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-}
+use up::{skep, succeed, up};
 
 /// The sentence with which `skep up` refuses to start.
 fn refusal(home: &Path, arguments: &[&str]) -> String {
