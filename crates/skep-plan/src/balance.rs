@@ -28,7 +28,7 @@ pub const GAIN: (u64, u64) = (4, 3);
 pub const MOVES_MAX: usize = 16;
 
 /// Tokens per million seconds.
-type Supply = u64;
+pub(crate) type Supply = u64;
 /// Nanoseconds in a million seconds.
 const MILLION_SECONDS: u64 = 1_000_000_000_000_000;
 
@@ -81,7 +81,7 @@ impl Move {
 }
 
 /// The part of a span that another one of the same length lacks.
-fn beyond(span: BlockRange, other: BlockRange) -> Option<BlockRange> {
+pub(crate) fn beyond(span: BlockRange, other: BlockRange) -> Option<BlockRange> {
     if span.start() < other.start() {
         BlockRange::new(span.start(), span.end().min(other.start())).ok()
     } else {
@@ -90,7 +90,7 @@ fn beyond(span: BlockRange, other: BlockRange) -> Option<BlockRange> {
 }
 
 /// What a node gives each block of a span of `len` blocks.
-fn share(block_time: Duration, len: u32) -> Supply {
+pub(crate) fn share(block_time: Duration, len: u32) -> Supply {
     // It fits because the limit on a figure does. Nothing is faster than a microsecond, so that a million nodes can be added up.
     let nanos = block_time.clamp(Duration::from_micros(1), MAX_FIGURE).as_nanos() as u64;
     MILLION_SECONDS / nanos.saturating_mul(u64::from(len.max(1)))
@@ -154,9 +154,9 @@ pub fn rebalance(n_blocks: u32, holdings: &[Holding]) -> Vec<Move> {
 }
 
 /// How slow the slowest block is, and how many blocks are as slow; greater is better.
-type Slowest = (Supply, Reverse<usize>);
+pub(crate) type Slowest = (Supply, Reverse<usize>);
 
-fn slowest(supply: impl Iterator<Item = Supply>) -> Slowest {
+pub(crate) fn slowest(supply: impl Iterator<Item = Supply>) -> Slowest {
     let (mut least, mut count) = (Supply::MAX, 0);
     for block in supply {
         match block.cmp(&least) {

@@ -2,6 +2,7 @@
 //!
 //! - [`place()`] gives each node of a new network its span of blocks.
 //! - [`join`] gives a node that joins a living network the span that most raises its slowest block, and [`rebalance`] says who moves.
+//! - [`decide_move`] says whether one node is to move, where nobody leads.
 //! - [`Network::plan`] picks the plan with the least expected time from what was measured, under a limit on the price and on who may
 //!   see the request; [`Network::explain`] says what else there was. [`cost`] is the law it plans by.
 //!
@@ -16,6 +17,7 @@ mod place;
 mod plan;
 mod route;
 mod search;
+mod turn;
 mod weights;
 
 pub use balance::{GAIN, HOLDERS_KEPT, Holding, Joiner, MOVES_MAX, Move, join, rebalance, supply};
@@ -24,3 +26,4 @@ pub use network::{Gateway, Links, MAX_BEACONS, MAX_PEERS, Network, TooManyPeers}
 pub use place::{PlanError, place};
 pub use plan::{Explanation, MAX_BLOCKS, NoPlan, Plan};
 pub use route::{Offer, Stage};
+pub use turn::{SHORT, TURN_S, WORTH, decide_move, is_short, may_drop, moves};
