@@ -21,6 +21,7 @@ const HOUSE: &[Place] = &[
     Place { name: "skep-model", floor: 2, imports: &["skep-types", "skep-kernels", "skep-map"] },
     Place { name: "skep-plan", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-directory", floor: 2, imports: &["skep-types"] },
+    Place { name: "skep-ledger", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-net", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-store", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-relay", floor: 4, imports: &["skep-types"] },

@@ -1,0 +1,25 @@
+//! What a transaction, a block or a ruling did, for those who show it to people. Events are not state.
+
+use crate::Amount;
+use skep_types::NodeId;
+
+/// Something that happened to somebody's money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// One account gave to another.
+    Transferred {
+        /// Who gave.
+        from: NodeId,
+        /// Who received.
+        to: NodeId,
+        /// How much.
+        amount: Amount,
+    },
+    /// An epoch's verified work was subsidised.
+    Issued {
+        /// Who worked.
+        provider: NodeId,
+        /// How much was made for it.
+        amount: Amount,
+    },
+}

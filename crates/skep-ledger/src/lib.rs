@@ -1,0 +1,35 @@
+//! The ledger: whose money is where, and by which laws it moves. Pure and integer-only.
+//!
+//! [`State`] changes in three ways, each all-or-nothing: [`State::begin_block`] lets time go on, [`State::apply`] carries out a signed
+//! transaction, [`State::rule`] what every validator has recomputed. Given the same inputs in the same order, every machine has the same
+//! state. Whatever is refused is refused with a [`Refusal`] that says why, and leaves the state as it was.
+//!
+//! # Laws that hold for all of it
+//! - *Conservation.* Balances, escrow and bonds add up to the supply, which is what was issued less what was burned. [`State::audit`]
+//!   counts.
+//! - *Rounding* favours whoever pays; what is left over stays with the payer or is never issued.
+//! - *Nothing self-reported is paid for*: a payment needs the payer's signature, a subsidy verified work, a slash a verdict.
+//! - *Time* is that of the last block, Unix seconds. Blocks are made on demand, so heights measure nothing.
+//!
+//! Each module states its law: [`account`](State::account) transfers and fees, [`emission`] new money, [`tx`] the bytes.
+
+mod account;
+mod amount;
+pub mod emission;
+mod event;
+mod id;
+mod params;
+mod refusal;
+mod state;
+mod table;
+pub mod tx;
+
+pub use account::Account;
+pub use amount::{Amount, PRICE_UNITS, Price, Units};
+pub use emission::SUPPLY_MAX;
+pub use event::Event;
+pub use id::{ChainId, TxId};
+pub use params::Params;
+pub use refusal::Refusal;
+pub use state::{Audit, Ruling, State, Totals};
+pub use tx::{Action, Tx};

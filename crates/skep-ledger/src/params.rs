@@ -1,0 +1,37 @@
+//! The figures of the laws that governance may change.
+
+use crate::{Amount, Refusal};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Figures of the laws. Supply and its schedule are not among them: nobody can change those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Params {
+    /// What any transaction costs.
+    pub fee_base: Amount,
+    /// What each byte of a signed transaction costs in addition.
+    pub fee_byte: Amount,
+    /// Length of an epoch of emission, seconds.
+    pub epoch_s: u32,
+    /// The most that one unit of verified work is subsidised with.
+    pub subsidy_max: Amount,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { fee_base: Amount(1000), fee_byte: Amount(10), epoch_s: 3600, subsidy_max: Amount(1000) }
+    }
+}
+
+impl Params {
+    /// Checks that no law divides by zero or waits for ever with these figures.
+    ///
+    /// # Errors
+    /// [`Refusal::Field`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        let sound = [
+            (self.fee_base.0 <= 1 << 40 && self.fee_byte.0 <= 1 << 30, "a fee is too high to be paid by anyone"),
+            ((60..=30 * 86_400).contains(&self.epoch_s), "an epoch lasts from a minute to 30 days"),
+        ];
+        sound.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(Refusal::Field(why)))
+    }
+}

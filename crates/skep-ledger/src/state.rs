@@ -1,0 +1,210 @@
+//! The state, and the three ways to change it: a block begins, a transaction is applied, a ruling is carried out.
+
+use crate::account::Account;
+use crate::table::Table;
+use crate::tx::{Action, Tx};
+use crate::{Amount, ChainId, Event, Params, Refusal};
+use borsh::{BorshDeserialize, BorshSerialize};
+use skep_types::NodeId;
+use skep_types::signed::{Keys, Signed};
+
+/// Sums over the state, and where it stands in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Totals {
+    /// Number of the last block.
+    pub height: u64,
+    /// Time of the last block, Unix seconds.
+    pub time_s: u64,
+    /// What was ever issued.
+    pub issued: Amount,
+    /// What was ever burned.
+    pub burned: Amount,
+    /// When the running epoch of emission ends, Unix seconds.
+    pub epoch_ends_s: u64,
+    /// Verified work of the running epoch.
+    pub work: u64,
+}
+
+/// Something that every validator has recomputed itself, such as the verdict of a dispute. It is never taken from a peer's word.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Ruling {
+    /// A provider's work was verified.
+    Work {
+        /// Who worked.
+        provider: NodeId,
+        /// Tokens times blocks.
+        work: u64,
+    },
+    /// Governance changed the figures of the laws.
+    Params(Params),
+}
+
+/// Where all money is. The sum is the supply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// On accounts.
+    pub balances: Amount,
+}
+
+impl Audit {
+    /// All money that was found.
+    ///
+    /// # Errors
+    /// [`Refusal::Overflow`].
+    pub fn total(&self) -> Result<Amount, Refusal> {
+        Amount::sum([self.balances])
+    }
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident: $key:ty => $row:ty,)*) => {
+        /// Everything that is kept by key.
+        #[derive(Clone, Debug, Default)]
+        pub(crate) struct Rows {
+            $($(#[$doc])* pub $name: Table<$key, $row>,)*
+        }
+
+        impl Rows {
+            fn commit(&mut self) {
+                $(self.$name.commit();)*
+            }
+
+            fn rollback(&mut self) {
+                $(self.$name.rollback();)*
+            }
+        }
+    };
+}
+
+tables! {
+    accounts: NodeId => Account,
+    /// Verified work of the running epoch.
+    work: NodeId => u64,
+}
+
+/// The ledger of one network.
+#[derive(Clone, Debug)]
+pub struct State {
+    chain: ChainId,
+    params: Params,
+    pub(crate) totals: Totals,
+    pub(crate) rows: Rows,
+    events: Vec<Event>,
+}
+
+impl State {
+    /// A ledger in which nobody has anything, at the time of the first block.
+    ///
+    /// # Errors
+    /// [`Refusal::Field`] for figures that no ledger may have.
+    pub fn new(chain: ChainId, params: Params, time_s: u64) -> Result<Self, Refusal> {
+        params.check()?;
+        let totals = Totals { time_s, epoch_ends_s: time_s.saturating_add(params.epoch_s.into()), ..Totals::default() };
+        Ok(Self { chain, params, totals, rows: Rows::default(), events: Vec::new() })
+    }
+
+    /// The network.
+    pub fn chain(&self) -> ChainId {
+        self.chain
+    }
+
+    /// The figures of the laws.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Sums and time.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// What exists: issued less burned.
+    ///
+    /// # Errors
+    /// [`Refusal::Overflow`] in a state that broke its law.
+    pub fn supply(&self) -> Result<Amount, Refusal> {
+        self.totals.issued.minus(self.totals.burned)
+    }
+
+    /// Counts all money, in time that grows with the state.
+    ///
+    /// # Errors
+    /// [`Refusal::Overflow`] in a state that broke its law.
+    pub fn audit(&self) -> Result<Audit, Refusal> {
+        Ok(Audit { balances: Amount::sum(self.rows.accounts.iter().map(|(_, account)| account.balance))? })
+    }
+
+    /// Begins a block: time goes on, and what is due happens.
+    ///
+    /// # Errors
+    /// [`Refusal::Block`] if it does not follow the last block.
+    pub fn begin_block(&mut self, height: u64, time_s: u64) -> Result<Vec<Event>, Refusal> {
+        let last = self.totals;
+        if Some(height) != last.height.checked_add(1) || time_s < last.time_s {
+            return Err(Refusal::Block { height: last.height, last_s: last.time_s, got: height, time_s });
+        }
+        self.whole(|state| {
+            (state.totals.height, state.totals.time_s) = (height, time_s);
+            state.close_epoch()
+        })
+    }
+
+    /// Applies a transaction, or refuses it and changes nothing. Signatures are verified last, for they cost most.
+    ///
+    /// # Errors
+    /// Every [`Refusal`].
+    pub fn apply(&mut self, tx: &Signed<Tx>, keys: &impl Keys) -> Result<Vec<Event>, Refusal> {
+        self.admits(&tx.statement)?;
+        tx.verify(self.totals.time_s, keys)?;
+        self.whole(|state| state.act(&tx.statement))
+    }
+
+    /// Carries out a ruling, or refuses it and changes nothing.
+    ///
+    /// # Errors
+    /// Every [`Refusal`].
+    pub fn rule(&mut self, ruling: &Ruling) -> Result<Vec<Event>, Refusal> {
+        let before = self.params;
+        let done = self.whole(|state| match ruling {
+            Ruling::Work { provider, work } => state.note_work(*provider, *work),
+            Ruling::Params(params) => {
+                params.check()?;
+                state.params = *params;
+                Ok(())
+            }
+        });
+        if done.is_err() {
+            self.params = before;
+        }
+        done
+    }
+
+    fn act(&mut self, tx: &Tx) -> Result<(), Refusal> {
+        self.charge(tx)?;
+        match &tx.action {
+            Action::Transfer { to, amount } => self.transfer(tx.payer, *to, *amount),
+        }
+    }
+
+    /// Notes an event of the change that is going on.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// All of a change or nothing of it.
+    fn whole(&mut self, change: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<Vec<Event>, Refusal> {
+        let before = self.totals;
+        match change(self) {
+            Ok(()) => {
+                self.rows.commit();
+                Ok(std::mem::take(&mut self.events))
+            }
+            Err(refusal) => {
+                self.totals = before;
+                self.rows.rollback();
+                self.events.clear();
+                Err(refusal)
+            }
+        }
+    }
+}

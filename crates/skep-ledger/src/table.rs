@@ -1,0 +1,86 @@
+//! Rows of state whose changes can be taken back.
+//!
+//! Each change keeps what stood there before. A transaction that fails is undone row by row, so applying is all-or-nothing and
+//! costs what it touches, not what there is. The rows that changed are remembered for the state root.
+
+use std::collections::BTreeMap;
+
+/// Rows by key, in the order of the keys: whatever is computed over a table is the same on every machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Table<K, V> {
+    rows: BTreeMap<K, V>,
+    /// What stood at a key before each change since the last [`Self::commit`], oldest first.
+    undo: Vec<(K, Option<V>)>,
+    /// Keys that changed since they were last taken, in no order, perhaps twice.
+    changed: Vec<K>,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), undo: Vec::new(), changed: Vec::new() }
+    }
+}
+
+impl<K: Ord + Copy, V: Clone> Table<K, V> {
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.rows.get(key)
+    }
+
+    /// A row that is about to change, made if it is missing.
+    pub fn edit_or_default(&mut self, key: &K) -> &mut V
+    where
+        V: Default,
+    {
+        self.undo.push((*key, self.rows.get(key).cloned()));
+        self.rows.entry(*key).or_default()
+    }
+
+    pub fn take(&mut self, key: &K) -> Option<V> {
+        let row = self.rows.remove(key)?;
+        self.undo.push((*key, Some(row.clone())));
+        Some(row)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.iter()
+    }
+
+    /// Keeps what was changed.
+    pub fn commit(&mut self) {
+        self.changed.extend(self.undo.drain(..).map(|(key, _)| key));
+    }
+
+    /// Takes back what was changed since the last commit.
+    pub fn rollback(&mut self) {
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(row) => self.rows.insert(key, row),
+                None => self.rows.remove(&key),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_rollback_brings_back_every_row(
+            before: BTreeMap<u8, u32>, changes in prop::collection::vec((0u8..2, any::<u8>(), any::<u32>()), 0..60)
+        ) {
+            let mut table = Table { rows: before.clone(), ..Table::default() };
+            for (kind, key, value) in changes {
+                match kind {
+                    0 => drop(table.take(&key)),
+                    _ => *table.edit_or_default(&key) = value,
+                }
+            }
+            table.rollback();
+            prop_assert_eq!(table.rows, before);
+            prop_assert!(table.undo.is_empty() && table.changed.is_empty());
+        }
+    }
+}

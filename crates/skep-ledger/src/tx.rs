@@ -1,0 +1,74 @@
+//! Transactions: what an account signs to change the state, and the canonical bytes of it.
+//!
+//! A transaction is a [signed statement](skep_types::signed) with the context `skep tx 1\0`: the `borsh` encoding of [`Tx`], followed by
+//! 64 bytes of ed25519 over context and encoding. There is one encoding of each transaction; [`Signed::decode`] refuses every other.
+//!
+//! [`Signed::decode`]: skep_types::signed::Signed::decode
+
+use crate::{Amount, ChainId, TxId};
+use borsh::{BorshDeserialize, BorshSerialize};
+use skep_types::NodeId;
+use skep_types::signed::{Statement, StatementError};
+
+/// The longest signed transaction in bytes: one claim of many vouchers.
+pub const TX_BYTES_MAX: usize = 8192;
+/// How long a transaction may wait for a block, seconds.
+pub const TX_LIFETIME_S: u64 = 3600;
+
+/// What one account asks of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Tx {
+    /// The network that it is for.
+    pub chain: ChainId,
+    /// Who signs, and pays the fee.
+    pub payer: NodeId,
+    /// How many transactions of the payer came before. Applied in this order without gaps, so none is applied twice.
+    pub nonce: u64,
+    /// Until when it may be applied, Unix seconds, at most [`TX_LIFETIME_S`] ahead.
+    pub expires: u64,
+    /// What it pays to be applied; all of it is burned.
+    pub fee: Amount,
+    /// What it does.
+    pub action: Action,
+}
+
+impl Tx {
+    /// Its name, and that of what it opens.
+    pub fn id(&self) -> TxId {
+        TxId { payer: self.payer, nonce: self.nonce }
+    }
+}
+
+/// What a transaction does. The first byte of the encoding is the position in this list; new actions are appended.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Action {
+    /// Gives money to another account.
+    Transfer {
+        /// To whom.
+        to: NodeId,
+        /// How much.
+        amount: Amount,
+    },
+}
+
+impl Statement for Tx {
+    const CONTEXT: &'static [u8] = b"skep tx 1\0";
+    const BYTES_MAX: usize = TX_BYTES_MAX;
+    const LIFETIME_S_MAX: u64 = TX_LIFETIME_S;
+
+    fn signer(&self) -> NodeId {
+        self.payer
+    }
+
+    fn expires(&self) -> u64 {
+        self.expires
+    }
+
+    fn seq(&self) -> u64 {
+        self.nonce
+    }
+
+    fn check(&self) -> Result<(), StatementError> {
+        Ok(())
+    }
+}
