@@ -3,13 +3,14 @@
 use crate::link::{CLOSE_STALE, FailedDial, Link};
 use crate::net::{ALPN, Shared};
 use crate::stream::{
-    CONTROL, ControlReceiver, ControlSender, DATA, DataSender, FIGURES, FiguresSender, Inbox, JOIN, Outbox, encode,
+    CONTROL, ControlReceiver, ControlSender, DATA, DIRECTORY, DataSender, DirectorySender, FIGURES, FiguresSender,
+    Inbox, JOIN, Outbox, encode,
 };
 use crate::{NetError, heartbeat, serve};
 use iroh::endpoint::Connection;
 use iroh::{EndpointAddr, PublicKey, TransportAddr};
 use skep_types::NodeId;
-use skep_types::wire::{Join, JoinReply, MAX_ADDRS, Peer, StreamHello};
+use skep_types::wire::{Join, JoinReply, MAX_ADDRS, MemberHello, Peer, StreamHello};
 use std::{
     future::Future,
     sync::{Arc, atomic::Ordering},
@@ -38,8 +39,11 @@ impl Shared {
     pub(crate) async fn open_control(
         self: &Arc<Self>,
         to: &Peer,
+        hello: MemberHello,
     ) -> Result<(ControlSender, ControlReceiver), NetError> {
-        let (outbox, inbox) = self.open_both(to, vec![CONTROL]).await?;
+        let mut bytes = vec![CONTROL];
+        encode(to.node, hello, &mut bytes)?;
+        let (outbox, inbox) = self.open_both(to, bytes).await?;
         Ok((ControlSender(outbox), ControlReceiver(inbox)))
     }
 
@@ -59,6 +63,16 @@ impl Shared {
 
     pub(crate) async fn open_figures(self: &Arc<Self>, to: &Peer) -> Result<FiguresSender, NetError> {
         Ok(FiguresSender(self.open_one_way(to, vec![FIGURES]).await?))
+    }
+
+    pub(crate) async fn open_directory(
+        self: &Arc<Self>,
+        to: &Peer,
+        hello: MemberHello,
+    ) -> Result<DirectorySender, NetError> {
+        let mut bytes = vec![DIRECTORY];
+        encode(to.node, hello, &mut bytes)?;
+        Ok(DirectorySender(self.open_one_way(to, bytes).await?))
     }
 
     /// Opens a unidirectional stream with its first bytes.

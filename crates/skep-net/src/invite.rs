@@ -1,7 +1,8 @@
-//! Signing and checking invites and passes.
+//! Signing and checking: invites, passes, and statements about oneself.
 
 use crate::{Net, random_bytes};
 use iroh::{PublicKey, Signature};
+use skep_types::signed::Keys;
 use skep_types::{Invite, InviteTerms, NodeId, Pass};
 
 impl Net {
@@ -17,11 +18,23 @@ impl Net {
         Invite { terms, signature }
     }
 
-    /// A pass with which `member` may fetch weights from the members of this machine's network until `expires`, in seconds since 1970.
+    /// A pass which says that `member` is of this machine's network until `expires`, in seconds since 1970.
     pub fn pass(&self, member: NodeId, expires: u64) -> Pass {
         let network = self.node_id();
         let signature = self.shared.endpoint.secret_key().sign(&Pass::to_sign(network, member, expires)).to_bytes();
         Pass { network, member, expires, signature }
+    }
+}
+
+/// Signs with this machine's key; checks by the strict rule, which refuses keys and points of small order.
+impl Keys for Net {
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.shared.endpoint.secret_key().sign(message).to_bytes()
+    }
+
+    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
+        let key = PublicKey::from_bytes(&signer.0);
+        key.is_ok_and(|key| key.verify(message, &Signature::from_bytes(signature)).is_ok())
     }
 }
 

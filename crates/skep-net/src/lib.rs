@@ -12,10 +12,11 @@
 //!
 //! | byte | stream | then |
 //! |---|---|---|
-//! | 1 | bidirectional | control: [`Control`](skep_types::wire::Control) one way, [`ControlReply`](skep_types::wire::ControlReply) the other, any number of each |
+//! | 1 | bidirectional | control: one [`MemberHello`](skep_types::wire::MemberHello), then [`Control`](skep_types::wire::Control) one way, [`ControlReply`](skep_types::wire::ControlReply) the other, any number of each |
 //! | 2 | unidirectional | data: one [`StreamHello`](skep_types::wire::StreamHello), then frames |
 //! | 3 | bidirectional | join: one [`Join`](skep_types::wire::Join) one way, one [`JoinReply`](skep_types::wire::JoinReply) the other |
 //! | 5 | unidirectional | figures: any number of [`NodeFigures`](skep_types::wire::NodeFigures) |
+//! | 6 | unidirectional | directories: one [`MemberHello`](skep_types::wire::MemberHello), then any number of [`skep_directory::Message`] |
 //!
 //! | 4 | bidirectional, on a connection for weights | store: one [`StoreAsk`](skep_types::wire::StoreAsk) one way, one [`StoreAnswer`](skep_types::wire::StoreAnswer) and perhaps the bytes of a slice the other |
 //!
@@ -81,7 +82,7 @@ pub use peer::{format_peer, parse_peer};
 pub use random::random_bytes;
 pub use relay::Way;
 pub use stream::{
-    ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FiguresReceiver, FiguresSender,
-    FrameReceiver, JoinResponder,
+    ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
+    FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder,
 };
 pub use watch::Watch;

@@ -4,13 +4,13 @@ use crate::bulk::StoreAsked;
 use crate::congestion::FloorFactory;
 use crate::link::Book;
 use crate::stream::{
-    ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, FiguresReceiver, FiguresSender,
-    FrameReceiver, JoinResponder,
+    ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
+    FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder,
 };
 use crate::{NetConfig, NetError, NetLimits, Watch, Way, relay, serve, watch};
 use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
 use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
-use skep_types::wire::{Join, JoinReply, MAX_ADDRS, Peer, StreamHello};
+use skep_types::wire::{Join, JoinReply, MAX_ADDRS, MemberHello, Peer, StreamHello};
 use skep_types::{NodeId, Relay};
 use std::{
     fmt,
@@ -49,6 +49,8 @@ pub enum NetEvent {
     Control {
         /// Who.
         from: NodeId,
+        /// What says that it is a member; nobody has checked it.
+        hello: MemberHello,
         /// What it asks.
         requests: ControlRequests,
         /// Where to answer.
@@ -71,6 +73,15 @@ pub enum NetEvent {
         join: Join,
         /// Where to answer.
         reply: JoinResponder,
+    },
+    /// A member sends messages about directories.
+    Directory {
+        /// Who.
+        from: NodeId,
+        /// What says that it is a member; nobody has checked it.
+        hello: MemberHello,
+        /// What it says.
+        messages: DirectoryReceiver,
     },
     /// A node begins to tell its figures.
     Figures {
@@ -97,6 +108,7 @@ impl fmt::Debug for NetEvent {
             Self::Control { from, .. } => ("Control", from),
             Self::Data { from, .. } => ("Data", from),
             Self::Join { from, .. } => ("Join", from),
+            Self::Directory { from, .. } => ("Directory", from),
             Self::Figures { from, .. } => ("Figures", from),
             Self::Down { node } => ("Down", node),
             Self::Up { node } => ("Up", node),
@@ -269,8 +281,28 @@ impl Net {
     ///
     /// # Errors
     /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
-    pub async fn open_control(&self, to: &Peer) -> Result<(ControlSender, ControlReceiver), NetError> {
-        self.shared.open_control(to).await
+    pub async fn open_control(
+        &self,
+        to: &Peer,
+        hello: MemberHello,
+    ) -> Result<(ControlSender, ControlReceiver), NetError> {
+        self.shared.open_control(to, hello).await
+    }
+
+    /// Opens a stream of messages about directories.
+    ///
+    /// # Errors
+    /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
+    pub async fn open_directory(&self, to: &Peer, hello: MemberHello) -> Result<DirectorySender, NetError> {
+        self.shared.open_directory(to, hello).await
+    }
+
+    /// Connects to a machine unless it is connected already.
+    ///
+    /// # Errors
+    /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
+    pub async fn reach(&self, to: &Peer) -> Result<(), NetError> {
+        self.shared.reach(to).await.map(drop)
     }
 
     /// Opens a data stream to the next hop.

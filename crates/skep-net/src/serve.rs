@@ -4,13 +4,13 @@ use crate::connect::within;
 use crate::link::{CLOSE_CROWDED, Link};
 use crate::net::{BULK_ALPN, LOOK, NetEvent, Shared};
 use crate::stream::{
-    CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, FIGURES, FiguresReceiver,
-    FrameReceiver, Inbox, JOIN, JoinResponder, Outbox,
+    CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, DIRECTORY,
+    DirectoryReceiver, FIGURES, FiguresReceiver, FrameReceiver, Inbox, JOIN, JoinResponder, Outbox,
 };
 use crate::{NetError, bulk, heartbeat, relay};
 use iroh::endpoint::{Connection, Incoming};
 use skep_types::NodeId;
-use skep_types::wire::{Join, JoinReply, StreamHello};
+use skep_types::wire::{Join, JoinReply, MemberHello, StreamHello};
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -103,6 +103,7 @@ async fn uni(shared: Arc<Shared>, mut inbox: Inbox) {
     let hello = within(shared.limits.hello_timeout, node, "the hello", async {
         match inbox.byte().await? {
             Some(DATA) => Ok(inbox.message::<StreamHello>().await?.map(OneWay::Data)),
+            Some(DIRECTORY) => Ok(inbox.message::<MemberHello>().await?.map(OneWay::Directory)),
             Some(FIGURES) => Ok(Some(OneWay::Figures)),
             _ => Ok(None),
         }
@@ -110,6 +111,10 @@ async fn uni(shared: Arc<Shared>, mut inbox: Inbox) {
     match hello.await {
         Ok(Some(OneWay::Data(hello))) => {
             let event = NetEvent::Data { from: node, hello, frames: FrameReceiver(inbox) };
+            offer(&shared, event).await;
+        }
+        Ok(Some(OneWay::Directory(hello))) => {
+            let event = NetEvent::Directory { from: node, hello, messages: DirectoryReceiver(inbox) };
             offer(&shared, event).await;
         }
         Ok(Some(OneWay::Figures)) => {
@@ -126,7 +131,7 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
     let node = link.node;
     let first = within(shared.limits.hello_timeout, node, "the hello", async {
         Ok(match inbox.byte().await? {
-            Some(CONTROL) => First::Control,
+            Some(CONTROL) => inbox.message::<MemberHello>().await?.map_or(First::Other, First::Control),
             Some(JOIN) if link.may_join() => {
                 inbox.message::<Join>().await?.map_or(First::Other, |join| First::Join(Box::new(join)))
             }
@@ -134,9 +139,9 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
         })
     });
     match first.await {
-        Ok(First::Control) => {
+        Ok(First::Control(hello)) => {
             let (requests, replies) = (ControlRequests(inbox), ControlReplies(outbox.urgent()));
-            offer(&shared, NetEvent::Control { from: node, requests, replies }).await;
+            offer(&shared, NetEvent::Control { from: node, hello, requests, replies }).await;
         }
         Ok(First::Join(join)) if join.peer.node == node => {
             offer(&shared, NetEvent::Join { from: node, join: *join, reply: JoinResponder { outbox, link } }).await;
@@ -160,12 +165,13 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
 /// What a unidirectional stream turned out to be.
 enum OneWay {
     Data(StreamHello),
+    Directory(MemberHello),
     Figures,
 }
 
 /// What a bidirectional stream turned out to be.
 enum First {
-    Control,
+    Control(MemberHello),
     Join(Box<Join>),
     Other,
 }
@@ -183,6 +189,7 @@ async fn offer(shared: &Shared, event: NetEvent) {
     };
     match refused {
         Some(NetEvent::Data { mut frames, .. }) => frames.0.refuse(CODE_BUSY),
+        Some(NetEvent::Directory { mut messages, .. }) => messages.0.refuse(CODE_BUSY),
         Some(NetEvent::Figures { mut figures, .. }) => figures.0.refuse(CODE_BUSY),
         Some(NetEvent::Control { mut requests, mut replies, .. }) => {
             requests.0.refuse(CODE_BUSY);

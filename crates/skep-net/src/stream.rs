@@ -5,10 +5,11 @@ use crate::link::Link;
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::{Buf, Bytes};
 use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
+use skep_directory::MESSAGE_BYTES_MAX;
 use skep_types::NodeId;
 use skep_types::wire::{
     Control, ControlReply, FRAME_HEADER_BYTES, Fault, Frame, FrameHeader, Join, JoinReply, MAX_ADDRS,
-    MAX_CONTROL_BYTES, MAX_REASON_BYTES, NodeFigures, StoreAnswer, StoreAsk, StreamHello,
+    MAX_CONTROL_BYTES, MAX_REASON_BYTES, MemberHello, NodeFigures, StoreAnswer, StoreAsk, StreamHello,
 };
 use std::sync::{Arc, atomic::Ordering};
 
@@ -17,6 +18,8 @@ pub(crate) const DATA: u8 = 2;
 pub(crate) const JOIN: u8 = 3;
 pub(crate) const STORE: u8 = 4;
 pub(crate) const FIGURES: u8 = 5;
+pub(crate) const DIRECTORY: u8 = 6;
+const _: () = assert!(MESSAGE_BYTES_MAX <= MAX_CONTROL_BYTES);
 
 pub(crate) const CODE_HELLO: VarInt = VarInt::from_u32(1);
 pub(crate) const CODE_MALFORMED: VarInt = VarInt::from_u32(2);
@@ -52,6 +55,14 @@ fn cut(reason: &mut String) {
 impl Message for StreamHello {}
 
 impl Message for NodeFigures {}
+
+impl Message for MemberHello {}
+
+impl Message for skep_directory::Message {
+    fn fault(&self) -> Option<&'static str> {
+        (!self.is_valid()).then_some("one of its lists is too long")
+    }
+}
 
 impl Message for Control {
     fn fault(&self) -> Option<&'static str> {
@@ -404,6 +415,17 @@ receiver!(
     NodeFigures
 );
 
+sender!(
+    /// A member's end of a stream of messages about directories. Dropping it ends the stream.
+    DirectorySender,
+    skep_directory::Message
+);
+receiver!(
+    /// The other end of it. Who reads slowly makes the member wait.
+    DirectoryReceiver,
+    skep_directory::Message
+);
+
 /// The sending end of a data stream. Dropping it ends the stream, well unless a send was dropped half-way.
 pub struct DataSender(pub(crate) Outbox);
 
@@ -456,7 +478,7 @@ impl JoinResponder {
     /// # Errors
     /// When the joining node is gone.
     pub async fn send(mut self, reply: JoinReply) -> Result<(), NetError> {
-        if reply == JoinReply::Welcome {
+        if matches!(reply, JoinReply::Welcome { .. }) {
             self.link.joins.store(0, Ordering::Relaxed);
         }
         self.outbox.send_message(reply).await

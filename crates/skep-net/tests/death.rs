@@ -31,7 +31,7 @@ async fn a_killed_peer_is_noticed_within_a_second() {
     for number in 20..25 {
         let mut machine = Machine::start(number, &[]);
         let node = machine.peer.node;
-        let mut control = soon(me.open_control(&machine.peer)).await.unwrap();
+        let mut control = soon(me.open_control(&machine.peer, no_pass())).await.unwrap();
         let _watch = me.watch(node);
         is_answered(&mut control, &me).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -58,7 +58,7 @@ async fn a_restarted_peer_is_reached_at_its_new_address_and_is_up_again() {
     let mut machine = Machine::start(30, &[]);
     let node = machine.peer.node;
     let _watch = me.watch(node);
-    let mut control = soon(me.open_control(&machine.peer)).await.unwrap();
+    let mut control = soon(me.open_control(&machine.peer, no_pass())).await.unwrap();
     is_answered(&mut control, &me).await;
     machine.kill();
     until(&mut events, is_down(node)).await;
@@ -79,7 +79,7 @@ async fn a_restarted_peer_is_reached_at_its_new_address_and_is_up_again() {
 /// Opens a control stream, with the patience that a busy machine may need.
 async fn reach(me: &Net, peer: &Peer) -> (ControlSender, ControlReceiver) {
     loop {
-        match me.open_control(peer).await {
+        match me.open_control(peer, no_pass()).await {
             Ok(control) => return control,
             Err(fault) => println!("once more: {fault}"),
         }
@@ -92,7 +92,7 @@ async fn a_peer_restarted_before_its_death_was_noticed_is_reached_too() {
     let mut machine = Machine::start(31, &[]);
     let node = machine.peer.node;
     let _watch = me.watch(node);
-    let mut first = soon(me.open_control(&machine.peer)).await.unwrap();
+    let mut first = soon(me.open_control(&machine.peer, no_pass())).await.unwrap();
     is_answered(&mut first, &me).await;
     machine.kill();
     let machine = Machine::start(31, &[]);
@@ -114,7 +114,7 @@ async fn a_restarted_peer_that_joins_is_reached_by_its_own_connection() {
     let mut machine = Machine::start(33, &[]);
     let node = machine.peer.node;
     let _watch = me.watch(node);
-    let mut first = soon(me.open_control(&machine.peer)).await.unwrap();
+    let mut first = soon(me.open_control(&machine.peer, no_pass())).await.unwrap();
     is_answered(&mut first, &me).await;
     machine.kill();
     let machine = Machine::start_joining(33, &[], &format_peer(&me.peer()));
@@ -127,7 +127,7 @@ async fn a_restarted_peer_that_joins_is_reached_by_its_own_connection() {
     })
     .await;
     assert_eq!(join.peer, machine.peer);
-    reply.send(JoinReply::Welcome).await.unwrap();
+    reply.send(welcome(&me, node)).await.unwrap();
     let begun = Instant::now();
     let mut second = soon(reach(&me, &join.peer)).await;
     is_answered(&mut second, &me).await;
@@ -143,7 +143,7 @@ async fn a_stalled_peer_is_down_then_up_and_keeps_its_streams() {
     let machine = Machine::start(32, &[]);
     let node = machine.peer.node;
     let _watch = me.watch(node);
-    let mut control = soon(me.open_control(&machine.peer)).await.unwrap();
+    let mut control = soon(me.open_control(&machine.peer, no_pass())).await.unwrap();
     is_answered(&mut control, &me).await;
     machine.signal("-STOP");
     until(&mut events, is_down(node)).await;

@@ -213,7 +213,7 @@ async fn control_messages_are_bounded_and_checked() {
     let over = (MAX_CONTROL_BYTES as u32 + 1).to_le_bytes().to_vec();
     for bytes in [over, vec![0; 4], vec![0xff; 4], vec![3, 0, 0, 0, 9, 9, 9], crowded] {
         let (mut send, mut receive) = soon(connection.open_bi()).await.unwrap();
-        send.write_all(&[&[1], &bytes[..]].concat()).await.unwrap();
+        send.write_all(&[&[1, 1, 0, 0, 0, 0], &bytes[..]].concat()).await.unwrap();
         let NetEvent::Control { mut requests, replies, .. } = next(&mut events).await else { panic!("not control") };
         match soon(requests.recv()).await {
             Err(NetError::MessageLength { node: from, .. } | NetError::Message { node: from, .. }) => {
@@ -242,11 +242,11 @@ async fn a_machine_that_is_never_welcome_may_knock_eight_times_on_a_connection()
         for number in 0..8 {
             let (mut send, mut receive) = soon(connection.open_bi()).await.unwrap();
             send.write_all(&said).await.unwrap();
-            let NetEvent::Join { reply, .. } = next(events).await else { panic!("not a join") };
+            let NetEvent::Join { from, reply, .. } = next(events).await else { panic!("not a join") };
             let refused = JoinReply::Refused { reason: "no".into() };
-            let answer = if number == which { JoinReply::Welcome } else { refused };
+            let answer = if number == which { welcome(&victim, from) } else { refused };
             soon(reply.send(answer)).await.unwrap();
-            soon(receive.read_to_end(100)).await.unwrap();
+            soon(receive.read_to_end(200)).await.unwrap();
         }
     };
     // A welcome clears what was before it.

@@ -5,9 +5,10 @@
 mod common;
 
 use common::*;
+use skep_directory::{Message, Shard};
 use skep_net::{NetError, NetEvent, format_peer, load_or_create_key, parse_peer};
-use skep_types::NodeId;
 use skep_types::wire::*;
+use skep_types::{ModelId, NodeId};
 
 #[tokio::test]
 async fn frames_arrive_bit_for_bit_and_in_order() {
@@ -71,11 +72,11 @@ async fn figures_arrive_one_after_the_other() {
 async fn control_goes_both_ways_on_one_stream() {
     let (a, _a_events) = net(1).await;
     let (b, mut b_events) = net(2).await;
-    let (mut ask, mut answers) = soon(a.open_control(&b.peer())).await.unwrap();
-    let NetEvent::Control { from, mut requests, mut replies } = next(&mut b_events).await else {
+    let (mut ask, mut answers) = soon(a.open_control(&b.peer(), no_pass())).await.unwrap();
+    let NetEvent::Control { from, hello: shown, mut requests, mut replies } = next(&mut b_events).await else {
         panic!("not control")
     };
-    assert_eq!(from, a.node_id());
+    assert_eq!((from, shown), (a.node_id(), no_pass()));
     ask.send(open(a.peer())).await.unwrap();
     assert_eq!(soon(requests.recv()).await.unwrap(), Some(open(a.peer())));
     let session = SessionId([5; 16]);
@@ -92,6 +93,28 @@ async fn control_goes_both_ways_on_one_stream() {
 }
 
 #[tokio::test]
+async fn messages_about_directories_come_after_a_pass_and_are_bounded() {
+    let (a, _a_events) = net(1).await;
+    let (b, mut b_events) = net(2).await;
+    let ours = MemberHello { pass: Some(b.pass(a.node_id(), 77)) };
+    let mut sender = soon(a.open_directory(&b.peer(), ours.clone())).await.unwrap();
+    let NetEvent::Directory { from, hello: shown, mut messages } = next(&mut b_events).await else {
+        panic!("not that")
+    };
+    assert_eq!((from, shown), (a.node_id(), ours));
+    let leave = Message::Leave { model: ModelId([3; 32]) };
+    for _ in 0..3 {
+        soon(sender.send(leave.clone())).await.unwrap();
+        assert_eq!(soon(messages.recv()).await, Ok(Some(leave.clone())));
+    }
+    // No shard is so deep; neither end passes it on.
+    let deep = Message::Who { shard: Shard { model: ModelId([3; 32]), depth: 255, prefix: 0 } };
+    assert!(matches!(soon(sender.send(deep)).await, Err(NetError::Message { .. })));
+    drop(sender);
+    assert_eq!(soon(messages.recv()).await, Ok(None));
+}
+
+#[tokio::test]
 async fn a_node_joins_by_the_text_of_a_peer() {
     let (gateway, mut events) = net(1).await;
     let (node, _node_events) = net(2).await;
@@ -100,9 +123,9 @@ async fn a_node_joins_by_the_text_of_a_peer() {
     let (asked, ()) = tokio::join!(soon(node.join(&to, said.clone())), async {
         let NetEvent::Join { from, join, reply } = next(&mut events).await else { panic!("not a join") };
         assert_eq!((from, join), (node.node_id(), said.clone()));
-        reply.send(JoinReply::Welcome).await.unwrap();
+        reply.send(welcome(&gateway, from)).await.unwrap();
     });
-    assert_eq!(asked, Ok(JoinReply::Welcome));
+    assert_eq!(asked, Ok(welcome(&gateway, node.node_id())));
     // An answer that never comes is an end, not a wait.
     let (asked, ()) = tokio::join!(soon(node.join(&to, said.clone())), async {
         drop(next(&mut events).await);
@@ -121,9 +144,9 @@ async fn a_join_under_another_key_is_refused_and_never_seen() {
     let (asked, ()) = tokio::join!(soon(honest.join(&to, join(honest.peer()))), async {
         let NetEvent::Join { from, reply, .. } = next(&mut events).await else { panic!("not a join") };
         assert_eq!(from, honest.node_id());
-        reply.send(JoinReply::Welcome).await.unwrap();
+        reply.send(welcome(&gateway, from)).await.unwrap();
     });
-    assert_eq!(asked, Ok(JoinReply::Welcome));
+    assert_eq!(asked, Ok(welcome(&gateway, honest.node_id())));
     assert_eq!(gateway.stats().streams_refused, 1);
 }
 
@@ -238,8 +261,8 @@ async fn what_cannot_be_reached_is_refused_by_name() {
     let refused = soon(a.open_data(&nobody, hello(1))).await.err().unwrap();
     assert!(refused.to_string().contains(&nobody.node.short()), "{refused}");
     let bare = Peer { addrs: Vec::new(), ..nobody };
-    assert!(matches!(soon(a.open_control(&bare)).await.err(), Some(NetError::Addresses { count: 0, .. })));
-    assert_eq!(soon(a.open_control(&a.peer())).await.err(), Some(NetError::ToSelf));
+    assert!(matches!(soon(a.open_control(&bare, no_pass())).await.err(), Some(NetError::Addresses { count: 0, .. })));
+    assert_eq!(soon(a.open_control(&a.peer(), no_pass())).await.err(), Some(NetError::ToSelf));
     let mut taken = config(2);
     taken.bind = a.peer().addrs[0];
     let busy = skep_net::Net::bind(taken).await.err().unwrap();
@@ -247,7 +270,7 @@ async fn what_cannot_be_reached_is_refused_by_name() {
     println!("a port in use reads: {busy}");
     let clone = a.clone();
     a.close().await;
-    assert_eq!(soon(clone.open_control(&bare)).await.err(), Some(NetError::Closed));
+    assert_eq!(soon(clone.open_control(&bare, no_pass())).await.err(), Some(NetError::Closed));
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Who may join this gateway's network.
 //!
 //! A gateway that listens beyond its own machine takes in a node whose key it took in before, or one that presents an
-//! [`Invite`] of this gateway that is neither over nor used up. A gateway that only its own machine can reach takes in everybody.
+//! [`Invite`] of this gateway that is neither over nor used up. A gateway that only its own machine can reach takes in everybody. A gateway
+//! of a node that has joined another one's network takes in nobody: the machine that began a network is the only one whose word on who
+//! is a member counts.
 //!
 //! # What is remembered
 //! The keys taken in, and how many machines each invite let in. It is on the disk before a node hears that it is welcome, so a
@@ -34,6 +36,8 @@ const VERSION: u8 = 1;
 /// Why a node may not join. The sentences are for the person who started it.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
+    #[error("only the machine that began this network, {}, lets others in", .0.short())]
+    Elsewhere(NodeId),
     #[error("this network takes an invite: ask its owner for the link that `skep invite` prints")]
     NoInvite,
     #[error("the invite is for the network {}, and this is {}", invite.short(), own.short())]
@@ -67,6 +71,8 @@ struct Used {
 /// The door of one gateway.
 pub(crate) struct Admission {
     own: NodeId,
+    /// The machine that lets others in, if another one does.
+    elsewhere: Option<NodeId>,
     /// `None` where everybody may join.
     roster: Option<Mutex<Roster>>,
     file: Option<PathBuf>,
@@ -75,7 +81,12 @@ pub(crate) struct Admission {
 impl Admission {
     /// Takes in everybody.
     pub(crate) fn open(own: NodeId) -> Self {
-        Self { own, roster: None, file: None }
+        Self { own, elsewhere: None, roster: None, file: None }
+    }
+
+    /// Takes in nobody, since `network` does.
+    pub(crate) fn by(own: NodeId, network: NodeId) -> Self {
+        Self { own, elsewhere: Some(network), roster: None, file: None }
     }
 
     /// Takes in the invited; remembers them in `file`, or until the end of the process.
@@ -84,12 +95,17 @@ impl Admission {
     /// When the file is there and cannot be used.
     pub(crate) fn by_invite(own: NodeId, file: Option<PathBuf>) -> io::Result<Self> {
         let roster = file.as_deref().map_or_else(|| Ok(Roster::default()), |path| load(path, own))?;
-        Ok(Self { own, roster: Some(Mutex::new(roster)), file })
+        Ok(Self { own, elsewhere: None, roster: Some(Mutex::new(roster)), file })
     }
 
     /// Whether everybody may join.
     pub(crate) fn is_open(&self) -> bool {
-        self.roster.is_none()
+        self.roster.is_none() && self.elsewhere.is_none()
+    }
+
+    /// The machine that lets others in, if another one does.
+    pub(crate) fn elsewhere(&self) -> Option<NodeId> {
+        self.elsewhere
     }
 
     /// Lets a node in whose key is proven. May wait for the disk.
@@ -97,6 +113,9 @@ impl Admission {
     /// # Errors
     /// The reason why it may not join.
     pub(crate) fn admit(&self, now: u64, node: NodeId, invite: Option<&Invite>) -> Result<(), Refusal> {
+        if let Some(network) = self.elsewhere {
+            return Err(Refusal::Elsewhere(network));
+        }
         let Some(roster) = &self.roster else { return Ok(()) };
         let mut roster = roster.lock().unwrap_or_else(PoisonError::into_inner);
         if roster.admitted.contains(&node) {

@@ -1,5 +1,6 @@
 //! The gateway: takes requests for text, owns their tokens, and knows the members that answer them.
 
+mod discover;
 mod planning;
 
 use crate::admission::{self, Admission};
@@ -18,7 +19,7 @@ use skep_net::Net;
 use skep_plan::{Label, Network};
 use skep_session::{Effect, Generate, Input, Limits, Session, SessionConfig, Task};
 use skep_types::wire::{Join, Peer, SessionId};
-use skep_types::{Invite, MAX_INVITE_USES, ModelId, NodeId};
+use skep_types::{Invite, MAX_INVITE_USES, ModelId, NodeId, PASS_SECONDS, Pass};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+pub(crate) use discover::{discover, figures};
 pub(crate) use planning::kv_bytes;
 
 /// The part of a model file that a gateway needs: it holds no weights.
@@ -83,6 +85,9 @@ pub enum InviteRefused {
     /// No other machine could use it.
     #[error("this network listens on this machine only, so nobody else can join it")]
     ThisMachineOnly,
+    /// Only the machine that began the network lets others in.
+    #[error("only the machine that began this network, {}, can invite", .0.short())]
+    Elsewhere(NodeId),
     /// It would end at once, or last too long.
     #[error("an invite lasts 1 to {MAX_INVITE_HOURS} hours, not {0}")]
     Hours(u32),
@@ -152,6 +157,9 @@ impl Gateway {
     /// # Errors
     /// [`InviteRefused`].
     pub fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {
+        if let Some(network) = self.inner.admission.elsewhere() {
+            return Err(InviteRefused::Elsewhere(network));
+        }
         if self.inner.admission.is_open() {
             return Err(InviteRefused::ThisMachineOnly);
         }
@@ -309,9 +317,16 @@ impl Gateway {
     }
 
     /// Takes a node of another machine into the network if it may join; see [`Admission`].
-    pub(crate) async fn admit(&self, mut join: Join) -> Result<(), String> {
-        self.let_in(join.peer.node, join.invite.take()).await?;
-        self.join(join)
+    pub(crate) async fn admit(&self, mut join: Join) -> Result<Pass, String> {
+        let node = join.peer.node;
+        self.let_in(node, join.invite.take()).await?;
+        self.join(join)?;
+        Ok(self.pass(node))
+    }
+
+    /// Says that a node is a member.
+    pub(crate) fn pass(&self, node: NodeId) -> Pass {
+        self.inner.net.pass(node, admission::now().saturating_add(PASS_SECONDS))
     }
 
     /// Remembers the key of a node that may join.
@@ -382,7 +397,7 @@ impl Gateway {
 
     /// A member's address and process id.
     pub fn member(&self, node: NodeId) -> Option<(Peer, Option<u32>)> {
-        self.state().members.find(node).map(|(peer, pid)| (peer.clone(), pid))
+        self.state().members.address(node).map(|(peer, pid)| (peer.clone(), pid))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

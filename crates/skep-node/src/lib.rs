@@ -3,9 +3,10 @@
 //!
 //! A [`Node`] is composed of up to two roles over one endpoint:
 //! - a *stage host*, which holds the weights of some blocks and computes for whoever opens a session with it;
-//! - a [`Gateway`], which holds no weights, owns the tokens of each answer, and knows the nodes that joined it.
+//! - a [`Gateway`], which holds no weights, owns the tokens of each answer, and knows the members of the network that serve.
 //!
-//! `skep up` alone is a node with both roles and every block: a complete private network.
+//! `skep up` alone is a node with both roles and every block: a complete private network. A node that joins has both roles too: every
+//! member takes requests, finds the others by the network's directories, and goes on when the machine that began the network is gone.
 
 mod admission;
 mod appraise;
@@ -16,10 +17,12 @@ mod gateway;
 mod generate;
 mod links;
 mod members;
+mod membership;
 mod node;
 mod sink;
 mod stage_host;
 mod stop;
+mod swarm;
 mod tell;
 mod text;
 mod weights;

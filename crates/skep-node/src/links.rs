@@ -4,6 +4,7 @@
 //! channels: towards another machine a task carries them over the transport, towards this one they are handed to the node's own
 //! dispatcher as an [`Arrival`]. Who holds the sending end never knows the difference.
 
+use crate::membership::Membership;
 use skep_net::{ControlReplies, ControlRequests, FrameReceiver, Net, NetError};
 use skep_types::NodeId;
 use skep_types::wire::{Control, ControlReply, Frame, Peer, StreamHello};
@@ -29,13 +30,14 @@ pub(crate) enum Arrival {
 #[derive(Clone)]
 pub(crate) struct Links {
     net: Net,
+    membership: Membership,
     own: mpsc::Sender<Arrival>,
     runtime: Handle,
 }
 
 impl Links {
-    pub(crate) fn new(net: Net, own: mpsc::Sender<Arrival>) -> Self {
-        Self { net, own, runtime: Handle::current() }
+    pub(crate) fn new(net: Net, membership: Membership, own: mpsc::Sender<Arrival>) -> Self {
+        Self { net, membership, own, runtime: Handle::current() }
     }
 
     /// This machine's key.
@@ -65,7 +67,7 @@ impl Links {
             if to.node == links.net.node_id() {
                 let _ = links.own.send(Arrival::Control { from: to.node, requests, replies: replies_in }).await;
             } else {
-                tokio::spawn(carry_control(links.net, to, requests, replies_in));
+                tokio::spawn(carry_control(links, to, requests, replies_in));
             }
             while let Some(reply) = replies.recv().await {
                 if sink.send(wrap(Some(reply))).await.is_err() {
@@ -116,12 +118,13 @@ impl Links {
 
 /// Carries a control link over the transport until either side ends it.
 async fn carry_control(
-    net: Net,
+    links: Links,
     to: Peer,
     mut requests: mpsc::Receiver<Control>,
     replies_in: mpsc::Sender<ControlReply>,
 ) {
-    let Ok((mut sender, mut receiver)) = net.open_control(&to).await else { return };
+    let hello = links.membership.hello();
+    let Ok((mut sender, mut receiver)) = links.net.open_control(&to, hello).await else { return };
     loop {
         tokio::select! {
             request = requests.recv() => match request {

@@ -1,10 +1,13 @@
-//! Who belongs to this gateway's network: every node that ever joined, where it is, whether it lives, and what it is taken to be.
+//! Whom this gateway knows of its network: every node that joined it or was found by its offers, where it is, whether it lives, and what it
+//! is taken to be.
 
 use crate::appraise::{Appraisal, Held, compare};
+use crate::gateway::figures;
 use crate::generate::{FiguresView, NodeView};
 use skep_net::{Net, Watch};
 use skep_plan::{Candidate, Gateway, Label, Links, Network, Offer};
 use skep_session::Report;
+use skep_types::offer::Terms;
 use skep_types::wire::{Join, NodeFigures, Peer};
 use skep_types::{BlockRange, NodeId};
 use std::collections::BTreeMap;
@@ -12,6 +15,10 @@ use std::time::{Duration, Instant};
 
 /// Nodes that may have joined, dead ones included.
 const MAX_MEMBERS: usize = 1024;
+/// Members that a gateway connects to because of their offers.
+const MAX_FOUND: usize = 48;
+/// A found member that neither lives nor offers for this time is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(120);
 /// Delays to others that are remembered of one node.
 const MAX_LINKS: usize = 64;
 
@@ -27,12 +34,21 @@ pub(crate) struct Members {
 struct Member {
     join: Join,
     alive: bool,
+    /// Known by its offers, heard of last at this time; a node that joined this gateway tells it everything itself.
+    found: Option<Found>,
     frames: u64,
     /// Sessions of this gateway that were routed over it and are under way.
     sessions: u32,
     appraisal: Appraisal,
     /// Heartbeats go to the member as long as this lives; `None` for this very node.
     _watch: Option<Watch>,
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    at: Instant,
+    /// Whether it is being connected to.
+    dialled: bool,
 }
 
 impl Members {
@@ -57,8 +73,59 @@ impl Members {
             .remove(&node)
             .map_or((0, 0, Appraisal::default()), |member| (member.frames, member.sessions, member.appraisal));
         let watch = net.map(|net| net.watch(node));
-        self.by_node.insert(node, Member { join, alive: true, frames, sessions, appraisal, _watch: watch });
+        self.by_node
+            .insert(node, Member { join, alive: true, found: None, frames, sessions, appraisal, _watch: watch });
         Ok(())
+    }
+
+    /// Takes what a node offers. Returns whether it should be connected to, which [`Members::found`] ends.
+    pub(crate) fn find(&mut self, peer: &Peer, terms: &Terms) -> bool {
+        let now = Instant::now();
+        let found = self.by_node.values().filter(|member| member.found.is_some()).count();
+        if !self.by_node.contains_key(&peer.node) && (found >= MAX_FOUND || self.by_node.len() >= MAX_MEMBERS) {
+            return false;
+        }
+        let member = self.by_node.entry(peer.node).or_insert_with(|| Member::away(peer.clone(), terms, now));
+        if member.found.is_none() && member.alive {
+            return false;
+        }
+        let dials = !member.alive && !member.found.is_some_and(|found| found.dialled);
+        member.found = Some(Found { at: now, dialled: !member.alive });
+        member.join = Join { peer: peer.clone(), blocks: terms.blocks, ..member.join.clone() };
+        member.appraisal.tell(figures(terms));
+        dials
+    }
+
+    /// Ends what [`Members::find`] began: the node was reached, or not. Returns whether it lives now and did not before.
+    pub(crate) fn found(&mut self, node: NodeId, reached: bool, net: &Net) -> bool {
+        let Some(member) = self.by_node.get_mut(&node) else { return false };
+        if let Some(found) = &mut member.found {
+            found.dialled = false;
+        }
+        if !reached || member.alive {
+            return false;
+        }
+        member.alive = true;
+        // A new watch does not remember that the node was away.
+        member._watch = None;
+        member._watch = Some(net.watch(node));
+        true
+    }
+
+    /// Forgets the found who are gone.
+    pub(crate) fn forget_old(&mut self) {
+        let gone = |member: &Member| {
+            let old = member.found.is_some_and(|found| found.at.elapsed() > FORGOTTEN_AFTER && !found.dialled);
+            old && !member.alive && member.sessions == 0
+        };
+        let links = &mut self.links;
+        self.by_node.retain(|node, member| {
+            let stays = !gone(member);
+            if !stays {
+                links.remove(node);
+            }
+            stays
+        });
     }
 
     /// Notes that a node answers again or no more. Returns whether it is a member whose state changed.
@@ -156,7 +223,7 @@ impl Members {
     }
 
     /// A member's address and process id.
-    pub(crate) fn find(&self, node: NodeId) -> Option<(&Peer, Option<u32>)> {
+    pub(crate) fn address(&self, node: NodeId) -> Option<(&Peer, Option<u32>)> {
         self.by_node.get(&node).map(|member| (&member.join.peer, member.join.pid))
     }
 
@@ -185,6 +252,13 @@ impl Members {
 }
 
 impl Member {
+    /// One that offers and was not reached yet.
+    fn away(peer: Peer, terms: &Terms, now: Instant) -> Self {
+        let join = Join { peer, model: terms.model, blocks: terms.blocks, pid: None, invite: None };
+        let found = Some(Found { at: now, dialled: false });
+        Self { join, alive: false, found, frames: 0, sessions: 0, appraisal: Appraisal::default(), _watch: None }
+    }
+
     fn figures(&self, now: Instant, rtt: Option<Duration>) -> skep_plan::Figures {
         self.appraisal.figures(now, rtt.map(|rtt| rtt / 2), self.sessions, self.join.blocks.len())
     }

@@ -1,9 +1,11 @@
 //! A node: one endpoint, the blocks it serves if any, and a gateway if it takes requests.
 
 use crate::admission::Admission;
-use crate::gateway::{Gateway, GatewayLimits, ModelFront};
+use crate::gateway::{Gateway, GatewayLimits, ModelFront, discover};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
+use crate::membership::Membership;
 use crate::stage_host::{StageHost, StageLimits};
+use crate::swarm::Swarm;
 use crate::tell::{Listener, tell};
 use crate::weights::{Sent, Weights, WeightsConfig};
 use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, SpanOptions, Tokenizer};
@@ -24,6 +26,8 @@ use tokio::task::JoinHandle;
 const ARRIVAL_QUEUE: usize = 1024;
 /// How long a node waits before it asks again to be taken in.
 const REJOIN_AFTER: Duration = Duration::from_millis(500);
+/// The same after many tries.
+const REJOIN_AFTER_MOST: Duration = Duration::from_secs(30);
 
 /// How often a node that starts asks to be taken in, when no answer comes.
 const JOIN_TRIES: u32 = 3;
@@ -45,7 +49,7 @@ pub struct NodeConfig {
     pub stage: StageLimits,
     /// Where a gateway keeps the keys that it has taken in; without a file it forgets them at the end.
     pub admitted: Option<PathBuf>,
-    /// Gateway to join, if another one.
+    /// The machine that began the network to join, if another one did.
     pub join: Option<Peer>,
     /// What lets this node in there, unless its key is known.
     pub invite: Option<Invite>,
@@ -115,6 +119,11 @@ pub enum NodeError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The pass that was given is not one.
+    #[error(
+        "the gateway took this node in, and gave it a pass that does not hold; do the clocks of the two machines differ?"
+    )]
+    Pass,
     /// Neither blocks nor a gateway: such a node would do nothing.
     #[error("a node needs blocks to serve or requests to take")]
     Idle,
@@ -128,6 +137,8 @@ pub struct Node {
     blocks: Option<BlockRange>,
     gateway: Option<Gateway>,
     stages: Option<StageHost>,
+    membership: Membership,
+    swarm: Swarm,
     resident_bytes: u64,
     sent: Sent,
     tasks: Vec<JoinHandle<()>>,
@@ -138,8 +149,8 @@ pub struct Node {
 struct Roles {
     stages: Option<StageHost>,
     gateway: Option<Gateway>,
-    /// The gateway that may open sessions here over the network.
-    serves: Option<NodeId>,
+    membership: Membership,
+    swarm: Swarm,
 }
 
 impl Node {
@@ -169,9 +180,11 @@ impl Node {
             }
         };
         let (net, events) = (weights.net.clone(), weights.take_events());
-        let admission = admission(&net, config.bind, config.admitted)?;
+        let network = config.join.as_ref().map_or(net.node_id(), |first| first.node);
+        let membership = Membership::new(net.node_id(), network);
+        let admission = admission(&net, config.bind, config.admitted, &membership)?;
         let (own, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
-        let links = Links::new(net.clone(), own.clone());
+        let links = Links::new(net.clone(), membership.clone(), own.clone());
         let resident_bytes = loaded.span.as_ref().map_or(0, |span| span.weight_bytes());
         let model = loaded.front.id;
         let stages = match loaded.span {
@@ -182,21 +195,37 @@ impl Node {
             None => None,
         };
         let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits, admission));
-        let serves = config.join.as_ref().map(|gateway| gateway.node);
-        let roles = Roles { stages: stages.clone(), gateway: gateway.clone(), serves };
+        let (swarm, directories) = Swarm::start(net.clone(), membership.clone());
+        let (member, part) = (membership.clone(), swarm.clone());
+        let roles = Roles { stages: stages.clone(), gateway: gateway.clone(), membership: member, swarm: part };
         let (serving, sent) = weights.into_parts(gateway.clone());
         let events = tokio::spawn(take_events(events, own, roles.clone()));
-        let tasks = vec![serving, events, tokio::spawn(take_arrivals(arrivals, roles))];
+        let tasks = vec![serving, events, directories, tokio::spawn(take_arrivals(arrivals, roles))];
         let peer = net.peer();
-        let mut node = Self { net, peer, model, blocks: config.blocks, gateway, stages, resident_bytes, sent, tasks };
+        let mut node = Self {
+            net,
+            peer,
+            model,
+            blocks: config.blocks,
+            gateway,
+            stages,
+            membership,
+            swarm,
+            resident_bytes,
+            sent,
+            tasks,
+        };
         if let Err(error) = node.join(config.join, config.invite).await {
             node.close().await;
             return Err(error);
         }
+        if let Some(gateway) = node.gateway.clone() {
+            node.tasks.push(tokio::spawn(discover(gateway, node.swarm.clone())));
+        }
         Ok(node)
     }
 
-    /// Offers this node's blocks to its own gateway, or to the one it joins, and keeps doing so.
+    /// Offers this node's blocks to its own gateway, to the one it joins and to the directories, and keeps doing so.
     async fn join(&mut self, gateway: Option<Peer>, invite: Option<Invite>) -> Result<(), NodeError> {
         let Some(blocks) = self.blocks else { return Ok(()) };
         let pid = Some(std::process::id());
@@ -205,15 +234,18 @@ impl Node {
             own.join(join.clone()).map_err(|reason| NodeError::Refused { reason })?;
         }
         self.tell(self.gateway.clone().map(Listener::Own));
+        self.tell(Some(Listener::All(self.swarm.clone(), self.model, blocks)));
         let Some(gateway) = gateway else { return Ok(()) };
         let same_machine = gateway.addrs.iter().all(|addr| addr.ip().is_loopback());
         let join = Join { pid: join.pid.filter(|_| same_machine), ..join };
         match first_join(&self.net, &gateway, &join).await? {
-            JoinReply::Welcome => {}
+            JoinReply::Welcome { pass } if self.membership.keep(&pass) => {}
+            JoinReply::Welcome { .. } => return Err(NodeError::Pass),
             JoinReply::Refused { reason } => return Err(NodeError::Refused { reason }),
         }
+        self.swarm.meet(&gateway).await;
         self.tell(Some(Listener::Far(self.net.clone(), gateway.clone())));
-        self.tasks.push(tokio::spawn(stay_joined(self.net.clone(), gateway, join)));
+        self.tasks.push(tokio::spawn(stay_joined(self.net.clone(), gateway, join, self.membership.clone())));
         Ok(())
     }
 
@@ -227,6 +259,11 @@ impl Node {
     /// This node's key and addresses.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// The blocks it serves.
+    pub fn blocks(&self) -> Option<BlockRange> {
+        self.blocks
     }
 
     /// Its gateway, if it takes requests.
@@ -296,7 +333,15 @@ impl Loaded {
 }
 
 /// The door of a node at `bind`. Nobody but its own machine reaches a loopback address.
-fn admission(net: &Net, bind: SocketAddr, file: Option<PathBuf>) -> Result<Admission, NodeError> {
+fn admission(
+    net: &Net,
+    bind: SocketAddr,
+    file: Option<PathBuf>,
+    membership: &Membership,
+) -> Result<Admission, NodeError> {
+    if !membership.is_first() {
+        return Ok(Admission::by(net.node_id(), membership.network()));
+    }
     if bind.ip().is_loopback() && net.relay().is_none() {
         return Ok(Admission::open(net.node_id()));
     }
@@ -316,25 +361,37 @@ async fn first_join(net: &Net, gateway: &Peer, join: &Join) -> Result<JoinReply,
     reply
 }
 
-/// Asks again to be taken in whenever the gateway has not answered for a while, so that a restarted gateway finds its nodes.
-async fn stay_joined(net: Net, gateway: Peer, join: Join) {
+/// Asks again to be taken in whenever the gateway has not answered for a while, so that a restarted gateway finds its nodes, and when the
+/// pass is half over. A gateway that stays away is asked ever more rarely.
+async fn stay_joined(net: Net, gateway: Peer, join: Join, membership: Membership) {
     let _watch = net.watch(gateway.node);
+    let mut wait = REJOIN_AFTER;
     loop {
-        tokio::time::sleep(REJOIN_AFTER).await;
-        if !net.is_alive(gateway.node) {
-            let _ = net.join(&gateway, join.clone()).await;
+        tokio::time::sleep(wait).await;
+        if net.is_alive(gateway.node) && !membership.wants_pass() {
+            wait = REJOIN_AFTER;
+            continue;
         }
+        wait = match net.join(&gateway, join.clone()).await {
+            Ok(JoinReply::Welcome { pass }) if membership.keep(&pass) => REJOIN_AFTER,
+            _ => (2 * wait).min(REJOIN_AFTER_MOST),
+        };
     }
 }
 
 async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arrival>, roles: Roles) {
     while let Some(event) = events.recv().await {
         match event {
-            // A node computes for the gateway that it joined, and for nobody else who can reach it.
-            NetEvent::Control { from, requests, replies } if roles.serves == Some(from) => {
+            // A node computes for the members of its network, and for nobody else who can reach it.
+            NetEvent::Control { from, hello, requests, replies } if roles.membership.admits(from, &hello) => {
                 let _ = own.send(arrived_control(from, requests, replies)).await;
             }
-            NetEvent::Control { from, .. } => tracing::warn!(%from, "a node that was not joined asks for work"),
+            NetEvent::Control { from, .. } => tracing::warn!(%from, "who is no member asks for work"),
+            NetEvent::Directory { from, hello, messages } => {
+                if roles.membership.admits(from, &hello) {
+                    roles.swarm.listen(from, messages);
+                }
+            }
             NetEvent::Data { from, hello, frames } => {
                 let _ = own.send(arrived_data(from, hello, frames)).await;
             }
@@ -344,7 +401,7 @@ async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arr
                     None => Err("this node takes no requests, so there is nothing to join".into()),
                 };
                 let answer = match taken {
-                    Ok(()) => JoinReply::Welcome,
+                    Ok(pass) => JoinReply::Welcome { pass },
                     Err(reason) => JoinReply::Refused { reason },
                 };
                 tokio::spawn(reply.send(answer));

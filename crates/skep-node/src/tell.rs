@@ -1,10 +1,12 @@
-//! Tells gateways what this node measured of itself: at once, then when a plan would come out otherwise, and now and then.
+//! Tells gateways and directories what this node measured of itself: at once, then when a plan would come out otherwise, and now and then.
 
 use crate::gateway::Gateway;
 use crate::stage_host::{Measured, StageHost};
+use crate::swarm::Swarm;
 use skep_net::{FiguresSender, Net};
-use skep_types::offer::Audience;
+use skep_types::offer::{Audience, BEACONS, Terms};
 use skep_types::wire::{NodeFigures, Peer};
+use skep_types::{BlockRange, ModelId};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -13,12 +15,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What has not changed is told again after this time, so that a gateway that began anew hears it.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// A gateway that is to be told.
+/// Who is to be told.
 pub(crate) enum Listener {
     /// This node's own.
     Own(Gateway),
     /// The one that it joined.
     Far(Net, Peer),
+    /// All others, by an offer of this model's blocks.
+    All(Swarm, ModelId, BlockRange),
 }
 
 /// Tells for as long as the node lives.
@@ -35,6 +39,10 @@ pub(crate) async fn tell(stages: StageHost, node: skep_types::NodeId, listener: 
         }
         let heard = match &listener {
             Listener::Own(gateway) => gateway.set_figures(node, now),
+            Listener::All(swarm, model, blocks) => {
+                swarm.serve(terms(*model, *blocks, &now)).await;
+                true
+            }
             Listener::Far(net, to) => {
                 if stream.is_none() {
                     stream = net.open_figures(to).await.ok();
@@ -70,6 +78,23 @@ fn figures(measured: &Measured) -> NodeFigures {
         price: 0,
         // It computes for the gateways that its owner chose, and for nobody else.
         audience: Audience::Trusted,
+    }
+}
+
+/// The same as an offer.
+fn terms(model: ModelId, blocks: BlockRange, figures: &NodeFigures) -> Terms {
+    Terms {
+        model,
+        blocks,
+        price: figures.price,
+        decode_ns: figures.decode_ns,
+        prefill_ns: figures.prefill_ns,
+        visit_us: figures.visit_us,
+        wait_us: figures.wait_us,
+        goodput_kib_s: figures.goodput_kib_s,
+        memory: figures.memory,
+        audience: figures.audience,
+        beacons: [u16::MAX; BEACONS],
     }
 }
 

@@ -4,8 +4,8 @@
 
 use skep_net::{Net, NetConfig, NetEvent};
 use skep_node::{GatewayLimits, InviteRefused, Node, NodeConfig, NodeError, StageLimits};
-use skep_types::wire::{Control, ControlReply, Join, JoinReply, Output, Peer, SessionId};
-use skep_types::{BlockRange, Invite};
+use skep_types::wire::{Control, ControlReply, Join, JoinReply, MemberHello, Output, Peer, SessionId};
+use skep_types::{BlockRange, Invite, Pass};
 use std::path::{Path, PathBuf};
 
 const BUNDLED: &str = "../skep/assets/skep-bard-q8_0.gguf";
@@ -111,9 +111,9 @@ async fn a_gateway_of_its_own_machine_takes_in_every_node_and_invites_nobody() {
     node.close().await;
 }
 
-/// What a node answers to `asker`, who wants a session on its blocks.
-async fn answer(asker: &Net, node: &Node) -> Option<ControlReply> {
-    let (mut ask, mut answers) = asker.open_control(node.peer()).await.ok()?;
+/// What a node answers to `asker`, who shows this and wants a session on its blocks.
+async fn answer(asker: &Net, hello: MemberHello, node: &Node) -> Option<ControlReply> {
+    let (mut ask, mut answers) = asker.open_control(node.peer(), hello).await.ok()?;
     let open = Control::Open {
         session: SessionId([3; 16]),
         epoch: 1,
@@ -128,27 +128,43 @@ async fn answer(asker: &Net, node: &Node) -> Option<ControlReply> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_computes_for_the_gateway_that_it_joined_and_for_no_stranger() {
+async fn a_node_computes_for_members_of_its_network_and_for_no_stranger() {
     let node = gateway(None).await;
     let invite = node.gateway().unwrap().invite(1, 1).unwrap();
     let worker = joiner(skep_net::random_bytes(), node.peer(), Some(invite)).await.unwrap();
     let (stranger, _events) = Net::bind(NetConfig::new([9; 32], "0.0.0.0:0".parse().unwrap())).await.unwrap();
-    assert_eq!(answer(&stranger, &worker).await, None);
-    assert_eq!(answer(&stranger, &node).await, None);
+    let nothing = MemberHello { pass: None };
+    let of_another_network = MemberHello { pass: Some(stranger.pass(stranger.node_id(), u64::MAX)) };
+    for hello in [&nothing, &of_another_network] {
+        assert_eq!(answer(&stranger, hello.clone(), &worker).await, None);
+        assert_eq!(answer(&stranger, hello.clone(), &node).await, None);
+    }
     worker.close().await;
     node.close().await;
 
-    // The same question from the one that was joined is answered.
+    // The same question from the machine that began the network is answered, and from a member.
     let (own, mut joins) = Net::bind(NetConfig::new([8; 32], "127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let (member, _events) = Net::bind(NetConfig::new([7; 32], "127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let door = own.clone();
     let welcome = tokio::spawn(async move {
         while let Some(event) = joins.recv().await {
-            if let NetEvent::Join { reply, .. } = event {
-                reply.send(JoinReply::Welcome).await.unwrap();
+            if let NetEvent::Join { from, reply, .. } = event {
+                reply.send(JoinReply::Welcome { pass: door.pass(from, u64::MAX) }).await.unwrap();
             }
         }
     });
     let worker = joiner(skep_net::random_bytes(), &own.peer(), None).await.unwrap();
-    assert!(matches!(answer(&own, &worker).await, Some(ControlReply::Opened { epoch: 1, .. })));
+    let good = own.pass(member.node_id(), u64::MAX);
+    let opened = |reply| matches!(reply, Some(ControlReply::Opened { epoch: 1, .. }));
+    assert!(opened(answer(&own, nothing.clone(), &worker).await));
+    assert!(opened(answer(&member, MemberHello { pass: Some(good.clone()) }, &worker).await));
+    let over = own.pass(member.node_id(), 1_700_000_000);
+    let forged = Pass { expires: u64::MAX - 1, ..good.clone() };
+    for pass in [over, forged] {
+        assert_eq!(answer(&member, MemberHello { pass: Some(pass) }, &worker).await, None);
+    }
+    // A pass is of no use to whoever copies it.
+    assert_eq!(answer(&stranger, MemberHello { pass: Some(good) }, &worker).await, None);
     worker.close().await;
     welcome.abort();
 }
@@ -169,7 +185,7 @@ async fn whoever_tries_again_and_again_is_cut_off_and_the_invited_still_join() {
                 assert_eq!(reason, "the invite is not as this gateway signed it");
                 refused += 1;
             }
-            Ok(JoinReply::Welcome) => panic!("a forged invite let somebody in"),
+            Ok(JoinReply::Welcome { .. }) => panic!("a forged invite let somebody in"),
             Err(_) => cut_off += 1,
         }
     }

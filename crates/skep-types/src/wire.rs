@@ -1,8 +1,8 @@
 //! What machines say to each other. The types; `skep-net` carries them, `skep-session` decides them.
 //!
 //! # Control (gateway ↔ stage)
-//! One bidirectional stream per session and stage, opened by the gateway. Messages are `borsh`, each after its length as a
-//! little-endian `u32`, at most [`MAX_CONTROL_BYTES`].
+//! One bidirectional stream per session and stage, opened by the gateway with a [`MemberHello`]. Messages are `borsh`, each after its
+//! length as a little-endian `u32`, at most [`MAX_CONTROL_BYTES`].
 //!
 //! # Data (hop → next hop)
 //! One unidirectional stream per session and hop. It begins with a [`StreamHello`] (`borsh`, with its length as above) and goes on
@@ -33,12 +33,15 @@
 //! One unidirectional stream of [`NodeFigures`], each after its length as above, opened by a node after it has joined: the first
 //! message at once, the others when one of the figures changes. The newest counts.
 //!
+//! # Directory (member → member)
+//! One unidirectional stream per direction: a [`MemberHello`], then messages of `skep-directory`, each after its length as above.
+//!
 //! # Output
 //! A session is opened for one of two outputs, see [`Output`]. A vector speaks of a whole text or image, every position of which
 //! sees all others. So each of its frames carries all of the session's positions: `pos` is 0 and `rows` the `max_positions` of the
 //! [`Control::Open`].
 
-use crate::{BlockRange, Invite, ModelId, NodeId};
+use crate::{BlockRange, Invite, ModelId, NodeId, Pass};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::{fmt, net::SocketAddr};
 
@@ -108,13 +111,23 @@ pub struct Join {
 /// The gateway's answer to a [`Join`].
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum JoinReply {
-    /// The node is a member.
-    Welcome,
+    /// The node is a member, and this says so to the others.
+    Welcome {
+        /// For the machine that joined.
+        pass: Pass,
+    },
     /// The node is not, and why.
     Refused {
         /// One sentence.
         reason: String,
     },
+}
+
+/// The first message of a stream that only members of the same network open to each other.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct MemberHello {
+    /// Says that the sender is a member; the machine that began the network needs none.
+    pub pass: Option<Pass>,
 }
 
 /// What the last stage of a session sends to the gateway.

@@ -155,7 +155,7 @@ pub(crate) struct DemoArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct UpArgs {
     /// Link of an invite to the network to join, as `skep invite` prints it on the machine of its owner
-    #[arg(value_name = "LINK")]
+    #[arg(value_name = "LINK", group = "network")]
     pub(crate) link: Option<String>,
     /// Model file (GGUF), or the name or id of a pulled one [default: what the network joined serves, fetched from its members;
     /// alone, the bundled model]
@@ -165,7 +165,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "A..B")]
     pub(crate) blocks: Option<BlockRange>,
     /// Gateway to serve without a link, as KEY@IP:PORT: one on this machine, or one that knows this node
-    #[arg(long, value_name = "PEER", conflicts_with = "link")]
+    #[arg(long, value_name = "PEER", group = "network")]
     pub(crate) join: Option<String>,
     /// UDP address for other nodes, 0.0.0.0:PORT for all of this machine's [default: this machine only, but with the LINK of
     /// another machine all]
@@ -174,9 +174,12 @@ pub(crate) struct UpArgs {
     /// Relay for machines that cannot reach each other, as `skep relay` prints it; invites name it [default: none, or the LINK's]
     #[arg(long, value_name = "RELAY")]
     pub(crate) relay: Option<Relay>,
-    /// Port of the page and the API; 0 takes a free one
-    #[arg(long, value_name = "P", default_value_t = DEFAULT_PORT, conflicts_with_all = ["join", "link"])]
-    pub(crate) port: u16,
+    /// Port of the page and the API; 0 takes a free one [default: 7537; who joins a network takes a free one if that is in use]
+    #[arg(long, value_name = "P")]
+    pub(crate) port: Option<u16>,
+    /// Only lend this machine to the network it joins: no page and no API here
+    #[arg(long, conflicts_with = "port", requires = "network")]
+    pub(crate) lend_only: bool,
     /// Threads that compute; all processors if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,

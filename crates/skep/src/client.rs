@@ -99,5 +99,7 @@ impl Client {
 
 fn refusal(body: &Value, status: u16) -> Error {
     let message = body["error"]["message"].as_str().unwrap_or("the API refused without a reason");
-    Error::Api { message: message.to_owned(), status }
+    let (message, hint) =
+        message.split_once("\nhint: ").unwrap_or((message, "SKEP_LOG=info at the gateway shows more"));
+    Error::Api { message: message.to_owned(), hint: hint.to_owned(), status }
 }

@@ -78,7 +78,16 @@ fn start_child(model: &Path, blocks: BlockRange, gateway: &str, memory: Option<u
         .arg("up")
         .arg("--model")
         .arg(model)
-        .args(["--blocks", &blocks.to_string(), "--join", gateway, "--ephemeral", "--end-with-stdin", "--json"])
+        .args([
+            "--blocks",
+            &blocks.to_string(),
+            "--join",
+            gateway,
+            "--ephemeral",
+            "--end-with-stdin",
+            "--lend-only",
+            "--json",
+        ])
         // They have the file already.
         .args(["--upload", "0"])
         // All nodes share this machine, and one of them computes at a time for one answer.

@@ -77,7 +77,7 @@ pub(crate) enum Error {
     NoApi { api: String, reason: String },
     /// The API refused the request.
     #[error("{message}")]
-    Api { message: String, status: u16 },
+    Api { message: String, hint: String, status: u16 },
     /// The API said something that is not its protocol.
     #[error("{api} does not speak this API: {reason}")]
     NotSkep { api: String, reason: String },
@@ -136,7 +136,7 @@ impl Error {
             Self::NoInstructions { .. } => "leave --isa away: the fastest one that is there is taken".into(),
             Self::Plan(_) => "use fewer nodes, or a model with more blocks".into(),
             Self::NoApi { .. } => "start a network with `skep demo` or `skep up`, or name one with --api URL".into(),
-            Self::Api { .. } => "`skep models` shows what is served; the page's API view lists every option".into(),
+            Self::Api { hint, .. } => hint.clone(),
             Self::NotSkep { .. } => "--api wants the address that `skep demo` or `skep up` printed".into(),
         }
     }

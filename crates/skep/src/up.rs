@@ -1,6 +1,6 @@
 //! `skep up`: one node.
 
-use crate::args::UpArgs;
+use crate::args::{DEFAULT_PORT, UpArgs};
 use crate::error::Error;
 use crate::home;
 use crate::invite;
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     let invited_to = invite.as_ref().map(|invite| invite.terms.gateway());
     let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?.or(invited_to);
     // The port is taken before anything slow, so that a person who must choose another one learns it at once.
-    let listener = if join.is_none() { Some(listen(args.port).await?) } else { None };
+    let listener = if args.lend_only { None } else { Some(listen_for(args.port, join.is_some()).await?) };
     let secret = if args.ephemeral { skep_net::random_bytes() } else { home::key()? };
     let relay = args.relay.or_else(|| invite.as_ref()?.terms.relay);
     let bind = args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref(), relay.is_some()));
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         bind,
         model: path,
         blocks: Some(blocks),
-        gateway: join.is_none().then(GatewayLimits::default),
+        gateway: listener.is_some().then(GatewayLimits::default),
         stage: StageLimits {
             // What was just written is in small pages.
             large_pages: args.large_pages || fetched.is_some(),
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     let node = Node::start_on(weights, config).await?;
     spinner.finish_and_clear();
     match (listener, node.gateway()) {
-        (Some(listener), Some(gateway)) => serve(&args, &node, gateway.clone(), listener).await?,
+        (Some(listener), Some(gateway)) => serve(&args, &node, gateway.clone(), listener, fetched.as_ref()).await?,
         _ => {
             let ended = ended();
             announce(&args, &node, blocks, None, fetched.as_ref())?;
@@ -70,11 +70,16 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     Ok(())
 }
 
-async fn serve(args: &UpArgs, node: &Node, gateway: Gateway, listener: TcpListener) -> Result<(), Error> {
+async fn serve(
+    args: &UpArgs,
+    node: &Node,
+    gateway: Gateway,
+    listener: TcpListener,
+    fetched: Option<&Fetched>,
+) -> Result<(), Error> {
     let (api, ended) = (api_url(&listener)?, ended());
-    let blocks = gateway.network().nodes.first().and_then(|view| view.blocks);
-    if let Some(blocks) = blocks {
-        announce(args, node, blocks, Some(&api), None)?;
+    if let Some(blocks) = node.blocks() {
+        announce(args, node, blocks, Some(&api), fetched)?;
     }
     let router = skep_api::router(gateway, ApiConfig::default());
     let served = skep_api::serve(listener, router, ended).await;
@@ -111,7 +116,9 @@ fn announce(
     ))?;
     if let Some(api) = api {
         output::line(format!("page and API: {api}"))?;
-        if node.peer().addrs.iter().all(|addr| addr.ip().is_loopback()) {
+        if args.link.is_some() || args.join.is_some() {
+            // Only the machine that began a network invites others to it.
+        } else if node.peer().addrs.iter().all(|addr| addr.ip().is_loopback()) {
             output::line(format!("another node of this machine joins with: skep up --join {peer} --blocks A..B"))?;
         } else {
             output::line(format!("another machine joins with the link that this prints: skep invite --api {api}"))?;
@@ -136,6 +143,15 @@ pub(crate) fn block_count(model: &Path) -> Result<u32, Error> {
     let refuse = |source| Error::Model { path: model.to_owned(), source };
     let file = Gguf::open(model).map_err(refuse)?;
     Ok(ModelConfig::from_gguf(&file).map_err(refuse)?.n_blocks)
+}
+
+/// Takes the port that was asked for, or the usual one; a machine that joins a network may have to do with another one, as where two nodes
+/// share it.
+async fn listen_for(asked: Option<u16>, joins: bool) -> Result<TcpListener, Error> {
+    match (asked, listen(asked.unwrap_or(DEFAULT_PORT)).await) {
+        (None, Err(Error::PortInUse { .. })) if joins => listen(0).await,
+        (_, taken) => taken,
+    }
 }
 
 /// Takes the API's port on this machine.

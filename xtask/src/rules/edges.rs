@@ -22,7 +22,7 @@ const HOUSE: &[Place] = &[
     Place { name: "skep-plan", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-directory", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-ledger", floor: 2, imports: &["skep-types"] },
-    Place { name: "skep-net", floor: 3, imports: &["skep-types"] },
+    Place { name: "skep-net", floor: 3, imports: &["skep-types", "skep-directory"] },
     Place { name: "skep-store", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-relay", floor: 4, imports: &["skep-types"] },
     Place { name: "skep-session", floor: 4, imports: &["skep-types", "skep-model", "skep-plan"] },
@@ -30,7 +30,16 @@ const HOUSE: &[Place] = &[
     Place {
         name: "skep-node",
         floor: 5,
-        imports: &["skep-types", "skep-kernels", "skep-model", "skep-plan", "skep-net", "skep-store", "skep-session"],
+        imports: &[
+            "skep-types",
+            "skep-kernels",
+            "skep-model",
+            "skep-plan",
+            "skep-directory",
+            "skep-net",
+            "skep-store",
+            "skep-session",
+        ],
     },
     Place { name: "skep-api", floor: 6, imports: &["skep-types", "skep-model", "skep-session", "skep-node"] },
     Place {

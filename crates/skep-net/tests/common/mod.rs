@@ -96,3 +96,13 @@ pub fn some_figures(sessions: u32) -> NodeFigures {
         audience: skep_types::offer::Audience::Anyone,
     }
 }
+
+/// The hello of who has no pass.
+pub fn no_pass() -> MemberHello {
+    MemberHello { pass: None }
+}
+
+/// A welcome of `gateway` for `node`, always the same.
+pub fn welcome(gateway: &Net, node: NodeId) -> JoinReply {
+    JoinReply::Welcome { pass: gateway.pass(node, 77) }
+}

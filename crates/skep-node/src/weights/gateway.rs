@@ -1,9 +1,8 @@
 //! What a gateway says to those who ask what its network serves.
 
-use crate::admission;
 use crate::gateway::Gateway;
 use skep_types::wire::{MAX_COUNTED_BLOCKS, MAX_HOLDERS, Peer, ServedModel};
-use skep_types::{Invite, NodeId, PASS_SECONDS};
+use skep_types::{Invite, NodeId};
 
 impl Gateway {
     /// Lets `from` in if it may be, and tells it who holds the model: `gives` says whether this machine does.
@@ -34,7 +33,7 @@ impl Gateway {
         let serve = |block| offers.iter().filter(|offer| offer.blocks.contains(block)).count();
         let counted = if n_blocks as usize <= MAX_COUNTED_BLOCKS { n_blocks } else { 0 };
         let members = (0..counted).map(|block| u16::try_from(serve(block)).unwrap_or(u16::MAX)).collect();
-        let pass = self.inner.net.pass(from, admission::now().saturating_add(PASS_SECONDS));
+        let pass = self.pass(from);
         Ok(ServedModel { model: model.id, bytes: model.bytes, holders, members, pass })
     }
 }

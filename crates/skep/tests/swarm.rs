@@ -1,0 +1,80 @@
+//! Real processes of one network: each member has a page and an API of its own, and the network outlives the machine that began it.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod common;
+#[path = "common/up.rs"]
+mod up;
+
+use common::{body, stream};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use up::{Up, skep, succeed, up};
+
+/// What `skep status` says at a node.
+fn status(node: &Up) -> Value {
+    let home = tempfile::tempdir().unwrap();
+    serde_json::from_str(&succeed(skep(home.path()).args(["status", "--json", "--api", api(node)]))).unwrap()
+}
+
+fn api(node: &Up) -> &str {
+    node.said["api"].as_str().unwrap()
+}
+
+/// Waits until a node knows so many living others with itself.
+fn wait_for(node: &Up, living: usize) -> Value {
+    let begun = Instant::now();
+    loop {
+        let seen = status(node);
+        let alive = seen["nodes"].as_array().unwrap().iter().filter(|node| node["alive"] == true).count();
+        if alive == living {
+            return seen;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{living} were to be seen: {seen}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_network_outlives_the_machine_that_began_it() {
+    let homes: Vec<TempDir> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
+    let first = up(homes[0].path(), &["--port", "0", "--blocks", "0..4"]);
+    let peer = first.said["peer"].as_str().unwrap();
+    let join = |home: usize, blocks: &str| up(homes[home].path(), &["--port", "0", "--join", peer, "--blocks", blocks]);
+    let (second, third, fourth) = (join(1, "4..8"), join(2, "0..4"), join(3, "4..8"));
+    // Each has found each, though all joined at the first one.
+    for node in [&first, &second, &third, &fourth] {
+        wait_for(node, 4);
+    }
+    let whole = stream(api(&first), &body(120, None)).read_to_end();
+
+    let mut under_way = stream(api(&third), &body(120, Some(40.0)));
+    for _ in 0..20 {
+        under_way.next_event().unwrap();
+    }
+    drop(first);
+    assert_eq!(under_way.read_to_end().text, whole.text, "the answer went on");
+    for node in [&second, &third, &fourth] {
+        wait_for(node, 3);
+        assert_eq!(stream(api(node), &body(120, None)).read_to_end().text, whole.text);
+    }
+}
+
+#[test]
+fn only_the_machine_that_began_a_network_invites() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = up(here.path(), &["--port", "0", "--listen", "0.0.0.0:0"]);
+    let link = succeed(skep(here.path()).args(["invite", "--api", api(&first)]));
+    let member = up(there.path(), &["--port", "0", "--blocks", "0..4", &link]);
+    let output = skep(there.path()).args(["invite", "--api", api(&member)]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(5), 0), "{text}");
+    let id = first.said["node"]["id"].as_str().unwrap();
+    assert!(text.contains(&format!("only the machine that began this network, {}, can invite", &id[..10])), "{text}");
+    assert!(text.contains("hint: run `skep invite` on that machine"), "{text}");
+    let stranger = tempfile::tempdir().unwrap();
+    let output = skep(stranger.path()).args(["up", "--join", member.said["peer"].as_str().unwrap()]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("lets others in"), "{text}");
+}
