@@ -22,6 +22,7 @@ const HOUSE: &[Place] = &[
     Place { name: "skep-plan", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-directory", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-ledger", floor: 2, imports: &["skep-types"] },
+    Place { name: "skep-owner", floor: 2, imports: &[] },
     Place { name: "skep-net", floor: 3, imports: &["skep-types", "skep-directory"] },
     Place { name: "skep-store", floor: 3, imports: &["skep-types"] },
     Place { name: "skep-relay", floor: 4, imports: &["skep-types"] },
