@@ -1,6 +1,6 @@
 //! What a transaction, a block or a ruling did, for those who show it to people. Events are not state.
 
-use crate::Amount;
+use crate::{Amount, TxId};
 use skep_types::NodeId;
 
 /// Something that happened to somebody's money.
@@ -21,5 +21,28 @@ pub enum Event {
         provider: NodeId,
         /// How much was made for it.
         amount: Amount,
+    },
+    /// A client opened a tab.
+    TabOpened {
+        /// Its name.
+        tab: TxId,
+        /// What it holds.
+        deposit: Amount,
+    },
+    /// A provider was paid out of a tab.
+    Claimed {
+        /// Out of which.
+        tab: TxId,
+        /// Who.
+        provider: NodeId,
+        /// How much.
+        amount: Amount,
+    },
+    /// A tab is gone.
+    TabEnded {
+        /// Which.
+        tab: TxId,
+        /// What its end gave back to the client.
+        returned: Amount,
     },
 }

@@ -11,25 +11,34 @@
 //! - *Nothing self-reported is paid for*: a payment needs the payer's signature, a subsidy verified work, a slash a verdict.
 //! - *Time* is that of the last block, Unix seconds. Blocks are made on demand, so heights measure nothing.
 //!
-//! Each module states its law: [`account`](State::account) transfers and fees, [`emission`] new money, [`tx`] the bytes.
+//! Each module states its law: [`account`] transfers and fees, [`emission`] new money, [`ask`] what providers ask for, [`tab`] and [`voucher`]
+//! how they are paid, [`meter`] how both sides of a tab keep their risk to one window, [`due`] what happens by itself, [`tx`] the bytes.
 
-mod account;
+pub mod account;
 mod amount;
+pub mod ask;
+pub mod due;
 pub mod emission;
 mod event;
 mod id;
+pub mod meter;
 mod params;
 mod refusal;
 mod state;
+pub mod tab;
 mod table;
 pub mod tx;
+pub mod voucher;
 
 pub use account::Account;
 pub use amount::{Amount, PRICE_UNITS, Price, Units};
+pub use ask::Ask;
 pub use emission::SUPPLY_MAX;
 pub use event::Event;
 pub use id::{ChainId, TxId};
 pub use params::Params;
 pub use refusal::Refusal;
 pub use state::{Audit, Ruling, State, Totals};
+pub use tab::{Hire, Leg, Tab};
 pub use tx::{Action, Tx};
+pub use voucher::{SignedVoucher, Voucher};

@@ -14,11 +14,22 @@ pub struct Params {
     pub epoch_s: u32,
     /// The most that one unit of verified work is subsidised with.
     pub subsidy_max: Amount,
+    /// How long providers may still claim on a tab that its client closed, seconds.
+    pub dispute_s: u32,
+    /// The longest life of a tab, seconds.
+    pub tab_s_max: u32,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { fee_base: Amount(1000), fee_byte: Amount(10), epoch_s: 3600, subsidy_max: Amount(1000) }
+        Self {
+            fee_base: Amount(1000),
+            fee_byte: Amount(10),
+            epoch_s: 3600,
+            subsidy_max: Amount(1000),
+            dispute_s: 3600,
+            tab_s_max: 7 * 86_400,
+        }
     }
 }
 
@@ -31,6 +42,8 @@ impl Params {
         let sound = [
             (self.fee_base.0 <= 1 << 40 && self.fee_byte.0 <= 1 << 30, "a fee is too high to be paid by anyone"),
             ((60..=30 * 86_400).contains(&self.epoch_s), "an epoch lasts from a minute to 30 days"),
+            ((60..=7 * 86_400).contains(&self.dispute_s), "a dispute lasts from a minute to a week"),
+            ((60..=366 * 86_400).contains(&self.tab_s_max), "a tab lasts from a minute to a year"),
         ];
         sound.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(Refusal::Field(why)))
     }

@@ -1,8 +1,8 @@
 //! Why a transaction is not taken. Whatever is refused leaves the state as it was.
 
-use crate::{Amount, TxId};
-use skep_types::NodeId;
+use crate::{Amount, Price, TxId, Units};
 use skep_types::signed::StatementError;
+use skep_types::{ModelId, NodeId};
 use thiserror::Error;
 
 /// Why a transaction, a block or a ruling is not taken.
@@ -67,5 +67,85 @@ pub enum Refusal {
         what: &'static str,
         /// Its name.
         id: TxId,
+    },
+    /// Its time is over.
+    #[error("the {what} {id} closed at {closed_s}")]
+    Closed {
+        /// A kind of thing.
+        what: &'static str,
+        /// Its name.
+        id: TxId,
+        /// When, Unix seconds.
+        closed_s: u64,
+    },
+    /// Only its owner may do this.
+    #[error("only {owner} may do this")]
+    NotYours {
+        /// Who may.
+        owner: NodeId,
+    },
+    /// A provider asks for nothing of the kind.
+    #[error("{provider} has no open ask for {model:?}")]
+    NoAsk {
+        /// Who was named.
+        provider: NodeId,
+        /// For which model.
+        model: ModelId,
+    },
+    /// A provider asks for more than the client allows.
+    #[error("{provider} asks for {asks:?}, and the client pays at most {most:?}")]
+    TooDear {
+        /// Who asks.
+        provider: NodeId,
+        /// What it asks for.
+        asks: Price,
+        /// The client's limit.
+        most: Price,
+    },
+    /// A provider has no part in a tab, or has ended it.
+    #[error("{provider} has no open part in the tab {tab}")]
+    NotInTab {
+        /// The tab.
+        tab: TxId,
+        /// Who was named.
+        provider: NodeId,
+    },
+    /// A voucher is not newer than the last one.
+    #[error("voucher {seq} is not above {known}, the last one")]
+    VoucherOrder {
+        /// Its number.
+        seq: u32,
+        /// The number of the last one.
+        known: u32,
+    },
+    /// A voucher takes back what an older one gave.
+    #[error("a voucher for {units:?} comes after one for {known:?}")]
+    VoucherFell {
+        /// What it is for.
+        units: Units,
+        /// What the last one was for.
+        known: Units,
+    },
+    /// More than the tab is good for.
+    #[error("{units:?} are more than the {most:?} that the tab is good for")]
+    OverDeposit {
+        /// What was served or signed for.
+        units: Units,
+        /// The tab's limit.
+        most: Units,
+    },
+    /// The client did not sign a voucher.
+    #[error("the signature is not that of the client {client}")]
+    VoucherForged {
+        /// Whose signature it should be.
+        client: NodeId,
+    },
+    /// A provider must wait for a voucher first.
+    #[error("{units} units are more than the {allowance} that may be ahead of vouchers")]
+    AheadOfVouchers {
+        /// What it was about to serve.
+        units: u64,
+        /// What it may serve.
+        allowance: u64,
     },
 }

@@ -1,12 +1,15 @@
 //! The state, and the three ways to change it: a block begins, a transaction is applied, a ruling is carried out.
 
 use crate::account::Account;
+use crate::ask::Ask;
+use crate::due::Due;
+use crate::tab::Tab;
 use crate::table::Table;
 use crate::tx::{Action, Tx};
-use crate::{Amount, ChainId, Event, Params, Refusal};
+use crate::{Amount, ChainId, Event, Params, Refusal, TxId};
 use borsh::{BorshDeserialize, BorshSerialize};
-use skep_types::NodeId;
 use skep_types::signed::{Keys, Signed};
+use skep_types::{ModelId, NodeId};
 
 /// Sums over the state, and where it stands in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -44,6 +47,8 @@ pub enum Ruling {
 pub struct Audit {
     /// On accounts.
     pub balances: Amount,
+    /// In tabs.
+    pub escrow: Amount,
 }
 
 impl Audit {
@@ -52,7 +57,7 @@ impl Audit {
     /// # Errors
     /// [`Refusal::Overflow`].
     pub fn total(&self) -> Result<Amount, Refusal> {
-        Amount::sum([self.balances])
+        Amount::sum([self.balances, self.escrow])
     }
 }
 
@@ -80,6 +85,10 @@ tables! {
     accounts: NodeId => Account,
     /// Verified work of the running epoch.
     work: NodeId => u64,
+    asks: (NodeId, ModelId) => Ask,
+    tabs: TxId => Tab,
+    /// When what is to be looked at; follows from the other tables.
+    due: (u64, Due) => (),
 }
 
 /// The ledger of one network.
@@ -131,7 +140,14 @@ impl State {
     /// # Errors
     /// [`Refusal::Overflow`] in a state that broke its law.
     pub fn audit(&self) -> Result<Audit, Refusal> {
-        Ok(Audit { balances: Amount::sum(self.rows.accounts.iter().map(|(_, account)| account.balance))? })
+        let rows = &self.rows;
+        let all = |mut held: Box<dyn Iterator<Item = Result<Amount, Refusal>> + '_>| {
+            held.try_fold(Amount::ZERO, |sum, amount| sum.plus(amount?))
+        };
+        Ok(Audit {
+            balances: all(Box::new(rows.accounts.iter().map(|(_, account)| Ok(account.balance))))?,
+            escrow: all(Box::new(rows.tabs.iter().map(|(_, tab)| tab.held())))?,
+        })
     }
 
     /// Begins a block: time goes on, and what is due happens.
@@ -145,6 +161,7 @@ impl State {
         }
         self.whole(|state| {
             (state.totals.height, state.totals.time_s) = (height, time_s);
+            state.carry_out_due()?;
             state.close_epoch()
         })
     }
@@ -156,7 +173,7 @@ impl State {
     pub fn apply(&mut self, tx: &Signed<Tx>, keys: &impl Keys) -> Result<Vec<Event>, Refusal> {
         self.admits(&tx.statement)?;
         tx.verify(self.totals.time_s, keys)?;
-        self.whole(|state| state.act(&tx.statement))
+        self.whole(|state| state.act(&tx.statement, keys))
     }
 
     /// Carries out a ruling, or refuses it and changes nothing.
@@ -179,10 +196,16 @@ impl State {
         done
     }
 
-    fn act(&mut self, tx: &Tx) -> Result<(), Refusal> {
+    fn act(&mut self, tx: &Tx, keys: &impl Keys) -> Result<(), Refusal> {
         self.charge(tx)?;
         match &tx.action {
             Action::Transfer { to, amount } => self.transfer(tx.payer, *to, *amount),
+            Action::Post { model, ask } => self.post(tx.payer, *model, *ask),
+            Action::Withdraw { model } => self.withdraw(tx.payer, *model),
+            Action::OpenTab { hires, most, until_s } => self.open_tab(tx.id(), hires, *most, *until_s),
+            Action::Claim { vouchers, last } => self.claim(tx.payer, vouchers, *last, keys),
+            Action::LetGo { tab } => self.end_leg(tx.payer, tab, &tx.payer),
+            Action::CloseTab { tab } => self.close_tab(tx.payer, tab),
         }
     }
 

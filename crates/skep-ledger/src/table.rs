@@ -26,6 +26,13 @@ impl<K: Ord + Copy, V: Clone> Table<K, V> {
         self.rows.get(key)
     }
 
+    /// A row that is about to change.
+    pub fn edit(&mut self, key: &K) -> Option<&mut V> {
+        let row = self.rows.get_mut(key)?;
+        self.undo.push((*key, Some(row.clone())));
+        Some(row)
+    }
+
     /// A row that is about to change, made if it is missing.
     pub fn edit_or_default(&mut self, key: &K) -> &mut V
     where
@@ -33,6 +40,11 @@ impl<K: Ord + Copy, V: Clone> Table<K, V> {
     {
         self.undo.push((*key, self.rows.get(key).cloned()));
         self.rows.entry(*key).or_default()
+    }
+
+    pub fn put(&mut self, key: K, row: V) {
+        let before = self.rows.insert(key, row);
+        self.undo.push((key, before));
     }
 
     pub fn take(&mut self, key: &K) -> Option<V> {
@@ -69,13 +81,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_rollback_brings_back_every_row(
-            before: BTreeMap<u8, u32>, changes in prop::collection::vec((0u8..2, any::<u8>(), any::<u32>()), 0..60)
+            before: BTreeMap<u8, u32>, changes in prop::collection::vec((0u8..4, any::<u8>(), any::<u32>()), 0..60)
         ) {
             let mut table = Table { rows: before.clone(), ..Table::default() };
             for (kind, key, value) in changes {
                 match kind {
-                    0 => drop(table.take(&key)),
-                    _ => *table.edit_or_default(&key) = value,
+                    0 => table.put(key, value),
+                    1 => drop(table.take(&key)),
+                    2 => *table.edit_or_default(&key) = value,
+                    _ => if let Some(row) = table.edit(&key) { *row = value },
                 }
             }
             table.rollback();

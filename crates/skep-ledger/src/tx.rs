@@ -5,10 +5,13 @@
 //!
 //! [`Signed::decode`]: skep_types::signed::Signed::decode
 
-use crate::{Amount, ChainId, TxId};
+use crate::ask::Ask;
+use crate::tab::{Hire, LEGS_MAX, VOUCHERS_MAX};
+use crate::voucher::SignedVoucher;
+use crate::{Amount, ChainId, TxId, Units};
 use borsh::{BorshDeserialize, BorshSerialize};
-use skep_types::NodeId;
 use skep_types::signed::{Statement, StatementError};
+use skep_types::{ModelId, NodeId};
 
 /// The longest signed transaction in bytes: one claim of many vouchers.
 pub const TX_BYTES_MAX: usize = 8192;
@@ -49,6 +52,44 @@ pub enum Action {
         /// How much.
         amount: Amount,
     },
+    /// Says what the payer asks for serving a model, until it is replaced, withdrawn or over.
+    Post {
+        /// The model.
+        model: ModelId,
+        /// The terms.
+        ask: Ask,
+    },
+    /// Takes the payer's ask back; open tabs go on.
+    Withdraw {
+        /// For which model.
+        model: ModelId,
+    },
+    /// Opens a tab of the payer's.
+    OpenTab {
+        /// The providers, at most [`LEGS_MAX`].
+        hires: Vec<Hire>,
+        /// The most units of each.
+        most: Units,
+        /// When it ends, Unix seconds.
+        until_s: u64,
+    },
+    /// Has providers paid for what vouchers say.
+    Claim {
+        /// At most [`VOUCHERS_MAX`], of any tabs.
+        vouchers: Vec<SignedVoucher>,
+        /// Ends the part of the provider in each of these tabs; it must be the payer.
+        last: bool,
+    },
+    /// Ends the payer's part as a provider in a tab, and claims nothing.
+    LetGo {
+        /// Which tab.
+        tab: TxId,
+    },
+    /// Closes the payer's own tab: its providers have a while for their last claims.
+    CloseTab {
+        /// Which tab.
+        tab: TxId,
+    },
 }
 
 impl Statement for Tx {
@@ -69,6 +110,14 @@ impl Statement for Tx {
     }
 
     fn check(&self) -> Result<(), StatementError> {
-        Ok(())
+        match &self.action {
+            Action::OpenTab { hires, .. } if hires.len() > LEGS_MAX => {
+                Err(StatementError::Field("a tab has too many providers"))
+            }
+            Action::Claim { vouchers, .. } if vouchers.len() > VOUCHERS_MAX => {
+                Err(StatementError::Field("a claim has too many vouchers"))
+            }
+            _ => Ok(()),
+        }
     }
 }
