@@ -16,6 +16,8 @@ pub const DUE_MAX: usize = 4096;
 pub(crate) enum Due {
     Tab(TxId),
     Ask(NodeId, ModelId),
+    Bond(NodeId),
+    Case([u8; 32]),
 }
 
 impl State {
@@ -34,6 +36,8 @@ impl State {
             match at.1 {
                 Due::Tab(tab) => self.end_tab(&tab)?,
                 Due::Ask(provider, model) => self.end_ask(&provider, &model),
+                Due::Bond(provider) => self.pay_out_bond(&provider)?,
+                Due::Case(case) => self.end_case(&case),
             }
         }
         Ok(())

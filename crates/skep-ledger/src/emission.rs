@@ -16,6 +16,7 @@
 //! ```
 //!
 //! What the cap or rounding leaves is not issued, and an epoch without verified work issues nothing, ever: idle time does not add up.
+//! Whoever is convicted loses the work of the running epoch.
 //!
 //! Work is what the proofs of work say ([`Ruling::Work`](crate::Ruling::Work)), never what a transaction says. Its unit is one token
 //! through one block of a model.
@@ -47,6 +48,12 @@ impl State {
         *noted = noted.checked_add(work).ok_or(Refusal::Overflow)?;
         self.totals.work = self.totals.work.checked_add(work).ok_or(Refusal::Overflow)?;
         Ok(())
+    }
+
+    /// Forgets the work of the running epoch.
+    pub(crate) fn forfeit_work(&mut self, provider: &NodeId) {
+        let lost = self.rows.work.take(provider).unwrap_or(0);
+        self.totals.work = self.totals.work.saturating_sub(lost);
     }
 
     /// Subsidises the work of the epoch that ended, if one did.

@@ -45,4 +45,15 @@ pub enum Event {
         /// What its end gave back to the client.
         returned: Amount,
     },
+    /// A provider was convicted.
+    Slashed {
+        /// Who.
+        provider: NodeId,
+        /// What was taken of its bond.
+        amount: Amount,
+        /// What the victim received of it.
+        victim: Amount,
+        /// What the reporter received of it.
+        reporter: Amount,
+    },
 }

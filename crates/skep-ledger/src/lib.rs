@@ -12,11 +12,12 @@
 //! - *Time* is that of the last block, Unix seconds. Blocks are made on demand, so heights measure nothing.
 //!
 //! Each module states its law: [`account`] transfers and fees, [`emission`] new money, [`ask`] what providers ask for, [`tab`] and [`voucher`]
-//! how they are paid, [`meter`] how both sides of a tab keep their risk to one window, [`due`] what happens by itself, [`tx`] the bytes.
+//! how they are paid, [`meter`] how both sides of a tab keep their risk to one window, [`bond`] what a cheat loses, [`due`] what happens by itself, [`tx`] the bytes.
 
 pub mod account;
 mod amount;
 pub mod ask;
+pub mod bond;
 pub mod due;
 pub mod emission;
 mod event;
@@ -33,6 +34,7 @@ pub mod voucher;
 pub use account::Account;
 pub use amount::{Amount, PRICE_UNITS, Price, Units};
 pub use ask::Ask;
+pub use bond::{Bond, Fraud, Until, exposure_limit};
 pub use emission::SUPPLY_MAX;
 pub use event::Event;
 pub use id::{ChainId, TxId};

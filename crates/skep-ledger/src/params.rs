@@ -18,6 +18,14 @@ pub struct Params {
     pub dispute_s: u32,
     /// The longest life of a tab, seconds.
     pub tab_s_max: u32,
+    /// How much of the work is audited, parts per million.
+    pub audit_ppm: u32,
+    /// How long what was paid may still turn out to be fraud before a bond is free of it, seconds.
+    pub audit_window_s: u32,
+    /// The most of a slash that its reporter receives, parts per million.
+    pub reporter_ppm: u32,
+    /// How long a bond that is taken out can still be slashed, seconds.
+    pub unbonding_s: u32,
 }
 
 impl Default for Params {
@@ -29,6 +37,10 @@ impl Default for Params {
             subsidy_max: Amount(1000),
             dispute_s: 3600,
             tab_s_max: 7 * 86_400,
+            audit_ppm: 50_000,
+            audit_window_s: 3600,
+            reporter_ppm: 50_000,
+            unbonding_s: 14 * 86_400,
         }
     }
 }
@@ -44,6 +56,13 @@ impl Params {
             ((60..=30 * 86_400).contains(&self.epoch_s), "an epoch lasts from a minute to 30 days"),
             ((60..=7 * 86_400).contains(&self.dispute_s), "a dispute lasts from a minute to a week"),
             ((60..=366 * 86_400).contains(&self.tab_s_max), "a tab lasts from a minute to a year"),
+            ((1..1_000_000).contains(&self.audit_ppm), "some of the work is audited, and not all of it"),
+            (
+                (60..=self.unbonding_s).contains(&self.audit_window_s),
+                "an audit takes a minute at least, and no longer than unbonding",
+            ),
+            (self.unbonding_s <= 366 * 86_400, "unbonding takes at most a year"),
+            (self.reporter_ppm <= 500_000, "half of a slash is burned"),
         ];
         sound.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(Refusal::Field(why)))
     }

@@ -148,4 +148,30 @@ pub enum Refusal {
         /// What it may serve.
         allowance: u64,
     },
+    /// More than a provider's bond can stand for.
+    #[error("{at_stake} would be at stake with {provider}, and its bond stands for {limit}")]
+    Exposure {
+        /// Whose bond.
+        provider: NodeId,
+        /// What would be at stake.
+        at_stake: Amount,
+        /// What may be.
+        limit: Amount,
+    },
+    /// Less is bonded than was asked for, or nothing was asked for.
+    #[error("{provider} has bonded {active} and asks for {asked} of it")]
+    Bond {
+        /// Whose bond.
+        provider: NodeId,
+        /// What it has bonded.
+        active: Amount,
+        /// What it asks for.
+        asked: Amount,
+    },
+    /// There was a verdict on this evidence already.
+    #[error("{provider} was judged on this evidence before")]
+    Judged {
+        /// Who was judged.
+        provider: NodeId,
+    },
 }

@@ -2,6 +2,7 @@
 
 use crate::account::Account;
 use crate::ask::Ask;
+use crate::bond::{Bond, Fraud};
 use crate::due::Due;
 use crate::tab::Tab;
 use crate::table::Table;
@@ -40,6 +41,8 @@ pub enum Ruling {
     },
     /// Governance changed the figures of the laws.
     Params(Params),
+    /// A provider was convicted.
+    Fraud(Fraud),
 }
 
 /// Where all money is. The sum is the supply.
@@ -49,6 +52,8 @@ pub struct Audit {
     pub balances: Amount,
     /// In tabs.
     pub escrow: Amount,
+    /// In bonds.
+    pub bonds: Amount,
 }
 
 impl Audit {
@@ -57,7 +62,7 @@ impl Audit {
     /// # Errors
     /// [`Refusal::Overflow`].
     pub fn total(&self) -> Result<Amount, Refusal> {
-        Amount::sum([self.balances, self.escrow])
+        Amount::sum([self.balances, self.escrow, self.bonds])
     }
 }
 
@@ -87,6 +92,9 @@ tables! {
     work: NodeId => u64,
     asks: (NodeId, ModelId) => Ask,
     tabs: TxId => Tab,
+    bonds: NodeId => Bond,
+    /// Evidence that was judged, and until when it is remembered.
+    cases: [u8; 32] => u64,
     /// When what is to be looked at; follows from the other tables.
     due: (u64, Due) => (),
 }
@@ -147,6 +155,7 @@ impl State {
         Ok(Audit {
             balances: all(Box::new(rows.accounts.iter().map(|(_, account)| Ok(account.balance))))?,
             escrow: all(Box::new(rows.tabs.iter().map(|(_, tab)| tab.held())))?,
+            bonds: all(Box::new(rows.bonds.iter().map(|(_, bond)| bond.held())))?,
         })
     }
 
@@ -184,6 +193,7 @@ impl State {
         let before = self.params;
         let done = self.whole(|state| match ruling {
             Ruling::Work { provider, work } => state.note_work(*provider, *work),
+            Ruling::Fraud(fraud) => state.slash(fraud),
             Ruling::Params(params) => {
                 params.check()?;
                 state.params = *params;
@@ -206,6 +216,8 @@ impl State {
             Action::Claim { vouchers, last } => self.claim(tx.payer, vouchers, *last, keys),
             Action::LetGo { tab } => self.end_leg(tx.payer, tab, &tx.payer),
             Action::CloseTab { tab } => self.close_tab(tx.payer, tab),
+            Action::Bond { amount } => self.lock(tx.payer, *amount),
+            Action::Unbond { amount } => self.unlock(tx.payer, *amount),
         }
     }
 

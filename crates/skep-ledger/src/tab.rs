@@ -7,7 +7,8 @@
 //! deposit = Σ_i due_i(most)
 //! ```
 //!
-//! so no unit is promised twice, and no voucher that is within `most` can find the tab empty. Provider `i` claims with its best
+//! so no unit is promised twice, and no voucher that is within `most` can find the tab empty. What the tab holds for a provider is at
+//! stake with its bond ([`crate::bond`]). Provider `i` claims with its best
 //! voucher, as often as it likes, and is paid `due_i(units) − paid_i`. Anyone may send the claim; only the provider is paid. A claim
 //! whose number is not above the last one, whose units fall or pass `most`, or which the client did not sign, is refused.
 //!
@@ -115,6 +116,9 @@ impl State {
         let tab = Tab { legs, most, closes_s: until_s };
         let deposit = tab.held()?;
         self.debit(&id.payer, deposit)?;
+        for leg in &tab.legs {
+            self.expose(leg.provider, leg.held(most)?)?;
+        }
         self.tell(Event::TabOpened { tab: id, deposit });
         self.rows.tabs.put(id, tab);
         self.schedule(until_s, Due::Tab(id));
@@ -164,6 +168,7 @@ impl State {
             leg.paid = leg.paid.plus(pay)?;
             Ok(())
         })?;
+        self.expose_paid(&provider, pay)?;
         self.credit(&provider, pay)?;
         self.tell(Event::Claimed { tab: id, provider, amount: pay });
         Ok(())
@@ -202,6 +207,7 @@ impl State {
             leg.done = true;
             Ok(())
         })?;
+        self.expose_less(provider, held)?;
         self.credit(&id.payer, held)?;
         if self.rows.tabs.get(id).is_some_and(|tab| tab.legs.iter().all(|leg| leg.done)) {
             self.rows.tabs.take(id);
@@ -228,6 +234,9 @@ impl State {
         let over = self.rows.tabs.get(id).is_some_and(|tab| tab.closes_s <= self.totals.time_s);
         let Some(tab) = over.then(|| self.rows.tabs.take(id)).flatten() else { return Ok(()) };
         let held = tab.held()?;
+        for leg in &tab.legs {
+            self.expose_less(&leg.provider, leg.held(tab.most)?)?;
+        }
         self.credit(&id.payer, held)?;
         self.tell(Event::TabEnded { tab: *id, returned: held });
         Ok(())

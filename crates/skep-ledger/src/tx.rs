@@ -90,6 +90,16 @@ pub enum Action {
         /// Which tab.
         tab: TxId,
     },
+    /// Adds to the payer's bond.
+    Bond {
+        /// How much.
+        amount: Amount,
+    },
+    /// Begins to take out a part of the payer's bond.
+    Unbond {
+        /// How much.
+        amount: Amount,
+    },
 }
 
 impl Statement for Tx {

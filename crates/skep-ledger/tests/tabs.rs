@@ -33,6 +33,7 @@ fn market() -> State {
     for (provider, price) in [(2, price(100, 300)), (3, price(50, 50))] {
         let ask = ask(&state, price);
         act(&mut state, node(provider), Action::Post { model: MODEL, ask }).unwrap();
+        act(&mut state, node(provider), Action::Bond { amount: Amount(1_000_000) }).unwrap();
     }
     state
 }
@@ -104,6 +105,8 @@ fn the_actions_of_a_tab_have_these_bytes() {
         (Action::Claim { vouchers: vec![], last: true }, "040000000001".to_owned()),
         (Action::LetGo { tab }, format!("05{id}")),
         (Action::CloseTab { tab }, format!("06{id}")),
+        (Action::Bond { amount: Amount(3) }, "070300000000000000".to_owned()),
+        (Action::Unbond { amount: Amount(3) }, "080300000000000000".to_owned()),
     ];
     for (action, bytes) in cases {
         assert_eq!(hex(&borsh::to_vec(&action).unwrap()), bytes);
@@ -114,7 +117,7 @@ fn the_actions_of_a_tab_have_these_bytes() {
 #[test]
 fn each_provider_is_paid_its_own_price_and_the_rest_returns() {
     let mut state = market();
-    let before = [CLIENT, 2, 3].map(|id| balance(&state, id));
+    let (before, burned) = ([CLIENT, 2, 3].map(|id| balance(&state, id)), state.totals().burned.0);
     let tab = open(&mut state, &[2, 3]);
     let deposit = (10 * (100 + 300)) + (10 * (50 + 50));
     assert_eq!(state.tab(&tab).unwrap().held().unwrap(), Amount(deposit));
@@ -122,18 +125,12 @@ fn each_provider_is_paid_its_own_price_and_the_rest_returns() {
     claim(&mut state, 2, vec![signed(tab, 2, 4, units(1500, 2000))], true).unwrap();
     claim(&mut state, 3, vec![signed(tab, 3, 9, units(1500, 2001))], true).unwrap();
     assert!(state.tab(&tab).is_none(), "the last part ends the tab at once");
-    let fees = state.totals().burned.0;
+    let fees = state.totals().burned.0 - burned;
     let after = [CLIENT, 2, 3].map(|id| balance(&state, id));
-    assert_eq!(after.iter().sum::<u64>() + fees, before.iter().sum::<u64>() + posted_fees(&state));
+    assert_eq!(after.iter().sum::<u64>() + fees, before.iter().sum::<u64>());
     let legs = [150 + 600, 75 + 100];
     let paid = [claimed(&mut market(), 2, units(1500, 2000)), claimed(&mut market(), 3, units(1500, 2001))];
     assert_eq!(paid, legs);
-}
-
-/// The fees of the two posts, which [`market`] paid before balances were read.
-fn posted_fees(state: &State) -> u64 {
-    let ask = ask(state, price(0, 0));
-    2 * tx(state, node(2), Action::Post { model: MODEL, ask }).fee.0
 }
 
 /// What one claim pays.
