@@ -6,6 +6,8 @@
 //!   when. It remembers nothing.
 //! - [`Owner::step`] adds what needs memory: the owner's own Pause, Resume and Finish, the calm before a machine is lent again, and the
 //!   throttle that keeps to a limit of watts.
+//! - [`Layers`] says who set what: preset, file, flag, page. [`read_file`], [`write_file`] and [`template`] are the file, [`schema`] tells
+//!   editors and the page of it.
 //!
 //! # When the machine is lent
 //! Each rule whose setting is not `none` must allow it; the first that does not, in the order of [`Reason`], is the reason.
@@ -36,19 +38,26 @@
 //! the next step. A clock that is set back begins a calm anew.
 
 mod decide;
+mod file;
+mod layers;
+mod nearest;
 mod owner;
 mod preferences;
 mod reason;
 mod schedule;
+mod schema;
 mod sensors;
 mod table;
 mod value;
 
 pub use decide::{Caps, Decision, Pause, decide};
+pub use file::{FILE_BYTES_MAX, read_file, template, write_file};
+pub use layers::{Changes, Layer, Layers, SettingError};
 pub use owner::{ADJUST_MS, CALM_MS, Command, Owner, Standing, THROTTLE_MIN, UnknownStanding};
 pub use preferences::{Preferences, Preset, Rule};
 pub use reason::{Level, Reason, Sensor};
 pub use schedule::{Schedule, ScheduleError, WEEK_MINUTES, WINDOWS_MAX};
+pub use schema::schema;
 pub use sensors::{Clock, Gap, Own, Power, Reading, Sensors};
 pub use table::{Key, SETTINGS, Setting};
 pub use value::{Kind, Misfit, Unit, Value, parse_bytes};

@@ -61,6 +61,11 @@ impl Preferences {
         Self { values: SETTINGS.iter().map(|setting| setting.presets[preset as usize].clone()).collect() }
     }
 
+    /// One value for each row of the table, in its order.
+    pub(crate) fn from_values(values: Vec<Value>) -> Self {
+        Self { values }
+    }
+
     /// The value of a setting.
     #[must_use]
     pub fn get(&self, key: Key) -> &Value {

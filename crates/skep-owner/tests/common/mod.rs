@@ -60,7 +60,7 @@ pub fn preferences(chance: &mut Chance) -> Preferences {
     preferences
 }
 
-fn value(chance: &mut Chance, kind: &Kind) -> Value {
+pub fn value(chance: &mut Chance, kind: &Kind) -> Value {
     match kind {
         Kind::Choice(words) => Value::Choice(chance.pick(words)),
         Kind::Switch => Value::Switch(chance.one_in(2)),
