@@ -80,10 +80,10 @@ async fn nobody_answers_where_nobody_reads() {
     let (holder, _events) = net(1).await;
     let (asker, _events) = net(2).await;
     let link = soon(asker.open_store(&holder.peer())).await.unwrap();
-    let told = soon(link.ask(StoreAsk::Network { invite: None })).await.err().unwrap();
+    let told = soon(link.ask(StoreAsk::Network { invite: None, pass: None })).await.err().unwrap();
     assert_eq!(told, NetError::Reset { node: holder.node_id(), code: 4 });
     let mut asked = holder.store_asks();
-    let (answer, ()) = tokio::join!(soon(link.ask(StoreAsk::Network { invite: None })), async {
+    let (answer, ()) = tokio::join!(soon(link.ask(StoreAsk::Network { invite: None, pass: None })), async {
         let asked = soon(asked.recv()).await.unwrap();
         asked.reply.send(StoreAnswer::Refused { reason: "é".repeat(400) }).await.unwrap();
     });
@@ -103,7 +103,7 @@ async fn refusals_in_a_row_close_the_connection_and_an_answer_begins_the_count_a
         }
     });
     let mut answers = 0;
-    while soon(link.ask(StoreAsk::Network { invite: None })).await.is_ok() {
+    while soon(link.ask(StoreAsk::Network { invite: None, pass: None })).await.is_ok() {
         answers += 1;
     }
     assert_eq!(answers, 13);
@@ -161,7 +161,7 @@ async fn what_is_no_question_ends_its_stream_only() {
         assert_eq!(soon(send.stopped()).await.unwrap().map(VarInt::into_inner), Some(code), "{bytes:?}");
     }
     let (mut send, _receive) = soon(connection.open_bi()).await.unwrap();
-    send.write_all(&message(4, &[0, 0])).await.unwrap();
-    assert_eq!(soon(asked.recv()).await.unwrap().ask, StoreAsk::Network { invite: None });
+    send.write_all(&message(4, &[0, 0, 0])).await.unwrap();
+    assert_eq!(soon(asked.recv()).await.unwrap().ask, StoreAsk::Network { invite: None, pass: None });
     assert_eq!(holder.stats().streams_refused, 6);
 }

@@ -15,11 +15,12 @@
 //! A join without a known key is looked at in this order: network, end and uses of its invite, which take no memory, then one check of a
 //! signature. Only what this gateway's own key signed is ever remembered, at most [`MAX_ADMITTED`] keys and [`MAX_USED`] invites.
 
+use crate::files;
 use borsh::{BorshDeserialize, BorshSerialize};
 use skep_types::{Invite, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -194,26 +195,11 @@ fn load(path: &Path, own: NodeId) -> io::Result<Roster> {
     Ok(if *network == own.0 { roster } else { Roster::default() })
 }
 
-/// Replaces the file whole: whenever the machine stops, the old one or the new one is there.
 fn save(path: &Path, own: NodeId, roster: &Roster) -> io::Result<()> {
     let mut bytes = vec![VERSION];
     bytes.extend(own.0);
     roster.serialize(&mut bytes)?;
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.new", std::process::id()));
-    let written = File::create(&draft).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        file.sync_all()
-    });
-    if let Err(fault) = written.and_then(|()| fs::rename(&draft, path)) {
-        let _ = fs::remove_file(&draft);
-        return Err(fault);
-    }
-    // A new name is safe once its folder is; some systems cannot open one, and then the rename has to do.
-    match path.parent().map(File::open) {
-        Some(Ok(folder)) => folder.sync_all(),
-        _ => Ok(()),
-    }
+    files::replace(path, &bytes)
 }
 
 #[cfg(test)]

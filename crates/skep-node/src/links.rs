@@ -40,6 +40,11 @@ impl Links {
         Self { net, membership, own, runtime: Handle::current() }
     }
 
+    /// This machine's membership.
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
     /// This machine's key.
     pub(crate) fn own(&self) -> NodeId {
         self.net.node_id()

@@ -2,6 +2,7 @@
 
 use crate::admission::Admission;
 use crate::gateway::{Gateway, GatewayLimits, ModelFront, discover};
+use crate::joining::{first_join, remember, stay_joined};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
 use crate::membership::Membership;
 use crate::stage_host::{StageHost, StageLimits};
@@ -17,20 +18,12 @@ use skep_types::{BlockRange, Invite, ModelId, NodeId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Streams that may wait for the dispatcher.
 const ARRIVAL_QUEUE: usize = 1024;
-/// How long a node waits before it asks again to be taken in.
-const REJOIN_AFTER: Duration = Duration::from_millis(500);
-/// The same after many tries.
-const REJOIN_AFTER_MOST: Duration = Duration::from_secs(30);
-
-/// How often a node that starts asks to be taken in, when no answer comes.
-const JOIN_TRIES: u32 = 3;
 
 /// What a node is to be.
 pub struct NodeConfig {
@@ -162,7 +155,8 @@ impl Node {
         let NodeConfig { secret, bind, ref join, ref invite, .. } = config;
         let relay = invite.as_ref().and_then(|invite| invite.terms.relay);
         let network = join.as_ref().map(|gateway| gateway.node);
-        let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, upload: Some(0) }).await?;
+        let weights =
+            Weights::bind(WeightsConfig { secret, bind, relay, network, networks: None, upload: Some(0) }).await?;
         Self::start_on(weights, config).await
     }
 
@@ -180,8 +174,7 @@ impl Node {
             }
         };
         let (net, events) = (weights.net.clone(), weights.take_events());
-        let network = config.join.as_ref().map_or(net.node_id(), |first| first.node);
-        let membership = Membership::new(net.node_id(), network);
+        let membership = weights.membership.clone();
         let admission = admission(&net, config.bind, config.admitted, &membership)?;
         let (own, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
         let links = Links::new(net.clone(), membership.clone(), own.clone());
@@ -238,13 +231,22 @@ impl Node {
         let Some(gateway) = gateway else { return Ok(()) };
         let same_machine = gateway.addrs.iter().all(|addr| addr.ip().is_loopback());
         let join = Join { pid: join.pid.filter(|_| same_machine), ..join };
-        match first_join(&self.net, &gateway, &join).await? {
-            JoinReply::Welcome { pass } if self.membership.keep(&pass) => {}
-            JoinReply::Welcome { .. } => return Err(NodeError::Pass),
-            JoinReply::Refused { reason } => return Err(NodeError::Refused { reason }),
+        match first_join(&self.net, &gateway, &join).await {
+            Ok(JoinReply::Welcome { pass }) if self.membership.keep(&pass) => {}
+            Ok(JoinReply::Welcome { .. }) => return Err(NodeError::Pass),
+            Ok(JoinReply::Refused { reason }) => return Err(NodeError::Refused { reason }),
+            // Who is a member already finds the others without it.
+            Err(_) if self.membership.hello().pass.is_some() => {
+                tracing::warn!(network = %gateway.node.short(), "the machine that began this network does not answer");
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        for known in self.membership.contacts() {
+            self.swarm.meet(&known).await;
         }
         self.swarm.meet(&gateway).await;
         self.tell(Some(Listener::Far(self.net.clone(), gateway.clone())));
+        self.tasks.push(tokio::spawn(remember(self.swarm.clone(), self.gateway.clone(), self.membership.clone())));
         self.tasks.push(tokio::spawn(stay_joined(self.net.clone(), gateway, join, self.membership.clone())));
         Ok(())
     }
@@ -347,36 +349,6 @@ fn admission(
     }
     Admission::by_invite(net.node_id(), file.clone())
         .map_err(|source| NodeError::Admitted { path: file.unwrap_or_default(), source })
-}
-
-/// Asks to be taken in. A lost packet costs a dial, so a person does not have to try again for it.
-async fn first_join(net: &Net, gateway: &Peer, join: &Join) -> Result<JoinReply, NetError> {
-    let mut reply = net.join(gateway, join.clone()).await;
-    for _ in 1..JOIN_TRIES {
-        if !matches!(reply, Err(NetError::Timeout { .. })) {
-            break;
-        }
-        reply = net.join(gateway, join.clone()).await;
-    }
-    reply
-}
-
-/// Asks again to be taken in whenever the gateway has not answered for a while, so that a restarted gateway finds its nodes, and when the
-/// pass is half over. A gateway that stays away is asked ever more rarely.
-async fn stay_joined(net: Net, gateway: Peer, join: Join, membership: Membership) {
-    let _watch = net.watch(gateway.node);
-    let mut wait = REJOIN_AFTER;
-    loop {
-        tokio::time::sleep(wait).await;
-        if net.is_alive(gateway.node) && !membership.wants_pass() {
-            wait = REJOIN_AFTER;
-            continue;
-        }
-        wait = match net.join(&gateway, join.clone()).await {
-            Ok(JoinReply::Welcome { pass }) if membership.keep(&pass) => REJOIN_AFTER,
-            _ => (2 * wait).min(REJOIN_AFTER_MOST),
-        };
-    }
 }
 
 async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arrival>, roles: Roles) {

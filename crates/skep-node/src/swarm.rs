@@ -37,6 +37,7 @@ pub(crate) struct Swarm {
 enum Order {
     Do(Input),
     Find { model: ModelId, blocks: BlockRange, found: oneshot::Sender<Vec<Offer>> },
+    Contacts { told: oneshot::Sender<Vec<Peer>> },
 }
 
 impl Swarm {
@@ -75,6 +76,13 @@ impl Swarm {
     async fn order(&self, input: Input) {
         // It fails only when the node is ending.
         let _ = self.orders.send(Order::Do(input)).await;
+    }
+
+    /// Members that keep directories, as far as this node remembers.
+    pub(crate) async fn contacts(&self) -> Vec<Peer> {
+        let (told, contacts) = oneshot::channel();
+        let _ = self.orders.send(Order::Contacts { told }).await;
+        contacts.await.unwrap_or_default()
     }
 
     /// What others offer of these blocks; nothing if nobody answered.
@@ -145,6 +153,11 @@ impl Shell {
                 Err(_) => Input::Tick,
                 Ok(None) => return,
                 Ok(Some(Order::Do(input))) => input,
+                Ok(Some(Order::Contacts { told })) => {
+                    let peer = |contact: &Contact| Peer { node: contact.node, addrs: contact.addrs.clone() };
+                    let _ = told.send(self.member.contacts().iter().map(peer).collect());
+                    continue;
+                }
                 Ok(Some(Order::Find { model, blocks, found })) => {
                     self.next += 1;
                     let (ticket, salt) = (self.next, random());

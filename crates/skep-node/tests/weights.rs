@@ -28,7 +28,7 @@ fn loopback() -> SocketAddr {
 
 async fn machine(network: Option<NodeId>, upload: Option<u64>, bind: &str) -> Weights {
     let (secret, bind) = (skep_net::random_bytes(), bind.parse().unwrap());
-    Weights::bind(WeightsConfig { secret, bind, relay: None, network, upload }).await.unwrap()
+    Weights::bind(WeightsConfig { secret, bind, relay: None, network, networks: None, upload }).await.unwrap()
 }
 
 fn config(bind: &str, model: PathBuf, blocks: Option<BlockRange>, join: Option<Peer>) -> NodeConfig {
@@ -218,7 +218,7 @@ async fn strangers_get_nothing() {
         StoreAnswer::Refused { reason } => assert!(reason.contains(with), "{reason}"),
         other => panic!("not refused: {other:?}"),
     };
-    refused(told(StoreAsk::Network { invite: Some(invite) }).await, "as many have used it");
+    refused(told(StoreAsk::Network { invite: Some(invite), pass: None }).await, "as many have used it");
     invited.ask_network(gateway.peer(), None).await.unwrap();
 
     let model = gateway.model();

@@ -34,7 +34,7 @@ fn questions_and_answers_have_these_bytes() {
     let bytes = |value: &StoreAsk| hex(&borsh::to_vec(value).unwrap());
     let (model, model_hex) = (ModelId([3; 32]), "03".repeat(32));
     let pass_hex = "01".repeat(32) + &"02".repeat(32) + "0403020100000000" + &"07".repeat(64);
-    assert_eq!(bytes(&StoreAsk::Network { invite: None }), "0000");
+    assert_eq!(bytes(&StoreAsk::Network { invite: None, pass: None }), "000000");
     assert_eq!(bytes(&StoreAsk::Holds { pass: pass(), model }), format!("01{pass_hex}{model_hex}"));
     assert_eq!(bytes(&StoreAsk::Last { pass: pass(), model }), format!("02{pass_hex}{model_hex}"));
     assert_eq!(
@@ -77,7 +77,7 @@ fn what_breaks_a_bound_is_named() {
     let terms =
         InviteTerms { network: NodeId([1; 32]), addrs: Vec::new(), expires: 1, nonce: [0; 16], uses: 1, relay: None };
     let invite = Some(Invite { terms, signature: [0; 64] });
-    assert_eq!(StoreAsk::Network { invite }.fault(), Some("its invite is not within the bounds of one"));
+    assert_eq!(StoreAsk::Network { invite, pass: None }.fault(), Some("its invite is not within the bounds of one"));
 }
 
 /// The longest answer that keeps to the bounds is a message that may be sent.

@@ -31,6 +31,11 @@ pub(crate) fn store() -> PathBuf {
     folder().join("models")
 }
 
+/// The folder of what this machine remembers of each network that it joined.
+pub(crate) fn networks() -> PathBuf {
+    folder().join("networks")
+}
+
 /// The id of the bundled model.
 pub(crate) fn bundled_id() -> ModelId {
     ModelId::of(BUNDLED)

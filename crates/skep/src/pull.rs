@@ -130,8 +130,8 @@ async fn from_network(args: &PullArgs, invite: &Invite) -> Result<(ModelId, Stri
     let secret = home::key()?;
     let relay = invite.terms.relay;
     let bind = invite::where_to_listen(Some(invite), relay.is_some());
-    let weights =
-        Weights::bind(WeightsConfig { secret, bind, relay, network: Some(gateway.node), upload: Some(0) }).await?;
+    let (network, networks, upload) = (Some(gateway.node), Some(home::networks()), Some(0));
+    let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload }).await?;
     let bar = bar(args.json);
     let shown = bar.clone();
     let mut report = move |progress: FetchProgress| show(&shown, progress);

@@ -31,7 +31,8 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     let relay = args.relay.or_else(|| invite.as_ref()?.terms.relay);
     let bind = args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref(), relay.is_some()));
     let network = join.as_ref().map(|gateway| gateway.node);
-    let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, upload: args.upload }).await?;
+    let networks = (!args.ephemeral).then(home::networks);
+    let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload: args.upload }).await?;
     let Held { path, blocks, fetched } = match weights::come_by(&args, &weights, join.as_ref(), invite.as_ref()).await {
         Ok(held) => held,
         Err(fault) => {

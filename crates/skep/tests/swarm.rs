@@ -40,8 +40,9 @@ fn wait_for(node: &Up, living: usize) -> Value {
 fn a_network_outlives_the_machine_that_began_it() {
     let homes: Vec<TempDir> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
     let first = up(homes[0].path(), &["--port", "0", "--blocks", "0..4"]);
-    let peer = first.said["peer"].as_str().unwrap();
-    let join = |home: usize, blocks: &str| up(homes[home].path(), &["--port", "0", "--join", peer, "--blocks", blocks]);
+    let peer = first.said["peer"].as_str().unwrap().to_owned();
+    let join =
+        |home: usize, blocks: &str| up(homes[home].path(), &["--port", "0", "--join", &peer, "--blocks", blocks]);
     let (second, third, fourth) = (join(1, "4..8"), join(2, "0..4"), join(3, "4..8"));
     // Each has found each, though all joined at the first one.
     for node in [&first, &second, &third, &fourth] {
@@ -57,6 +58,25 @@ fn a_network_outlives_the_machine_that_began_it() {
     assert_eq!(under_way.read_to_end().text, whole.text, "the answer went on");
     for node in [&second, &third, &fourth] {
         wait_for(node, 3);
+        assert_eq!(stream(api(node), &body(120, None)).read_to_end().text, whole.text);
+    }
+
+    // A member that starts again finds the others by what it remembers.
+    let remembers_two = || {
+        let folder = std::fs::read_dir(homes[1].path().join("networks"));
+        let files = folder.into_iter().flatten().flatten();
+        files.map(|file| file.metadata().unwrap().len()).max().is_some_and(|bytes| bytes > 220)
+    };
+    let begun = Instant::now();
+    while !remembers_two() {
+        assert!(begun.elapsed() < Duration::from_secs(70), "it noted nobody down");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop((second, fourth));
+    wait_for(&third, 1);
+    let again = join(1, "4..8");
+    for node in [&third, &again] {
+        wait_for(node, 2);
         assert_eq!(stream(api(node), &body(120, None)).read_to_end().text, whole.text);
     }
 }

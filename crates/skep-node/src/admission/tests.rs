@@ -1,6 +1,7 @@
 use super::*;
 use skep_net::{Net, NetConfig};
 use skep_types::InviteTerms;
+use std::fs;
 
 const NOW: u64 = 1_800_000_000;
 

@@ -21,6 +21,8 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+/// Members that are asked who holds the model when the gateway does not say.
+const OTHERS_ASKED: usize = 3;
 /// How often the gateway is asked who holds the model.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How often progress is reported.
@@ -316,15 +318,23 @@ impl Fetching {
     }
 
     fn ask_network(&mut self) {
-        let (gateway, told) = (self.gateway.clone(), self.told_in.clone());
-        let link = self.link(gateway.node).map_or_else(Arc::default, |(_, link)| link);
-        let net = self.net.clone();
+        let known: Vec<Peer> = self.known.values().map(|known| known.peer.clone()).collect();
+        // While the gateway is away, others know as well; and if nobody tells, the members that are known go on.
+        let others = known.into_iter().filter(|peer| peer.node != self.gateway.node).take(OTHERS_ASKED);
+        let asked: Vec<Peer> = std::iter::once(self.gateway.clone()).chain(others).collect();
+        let asked: Vec<_> = asked
+            .into_iter()
+            .map(|peer| (self.link(peer.node).map_or_else(Arc::default, |(_, link)| link), peer))
+            .collect();
+        let (net, told, pass) = (self.net.clone(), self.told_in.clone(), self.served.pass.clone());
         tokio::spawn(async move {
-            let ask = StoreAsk::Network { invite: None };
-            let answer = async { answer_in_time(reach(&net, &gateway, &link).await?, ask).await };
-            // While the gateway is away, the members that are known go on.
-            if let Ok(StoreAnswer::Network(served)) = answer.await {
-                let _ = told.send(Told::Network(Box::new(served)));
+            for (link, peer) in asked {
+                let ask = StoreAsk::Network { invite: None, pass: Some(pass.clone()) };
+                let answer = async { answer_in_time(reach(&net, &peer, &link).await?, ask).await };
+                if let Ok(StoreAnswer::Network(served)) = answer.await {
+                    let _ = told.send(Told::Network(Box::new(served)));
+                    return;
+                }
             }
         });
     }

@@ -2,17 +2,27 @@
 
 use crate::gateway::Gateway;
 use skep_types::wire::{MAX_COUNTED_BLOCKS, MAX_HOLDERS, Peer, ServedModel};
-use skep_types::{Invite, NodeId};
+use skep_types::{Invite, NodeId, Pass};
 
 impl Gateway {
-    /// Lets `from` in if it may be, and tells it who holds the model: `gives` says whether this machine does.
+    /// Lets `from` in unless it shows that it is in, and tells it who holds the model: `gives` says whether this machine does.
     pub(crate) async fn tell_network(
         &self,
         from: NodeId,
         invite: Option<Invite>,
+        pass: Option<Pass>,
         gives: bool,
     ) -> Result<ServedModel, String> {
-        self.let_in(from, invite).await?;
+        let membership = self.inner.links.membership();
+        let pass = match pass.filter(|pass| membership.is_pass_of(from, pass)) {
+            Some(pass) if !membership.is_first() => pass,
+            shown => {
+                if shown.is_none() {
+                    self.let_in(from, invite).await?;
+                }
+                self.pass(from)
+            }
+        };
         let (model, offers) = (&self.inner.model, self.offers());
         let own = self.inner.net.peer();
         let mut holders: Vec<Peer> = offers.iter().map(|offer| offer.peer.clone()).collect();
@@ -33,7 +43,6 @@ impl Gateway {
         let serve = |block| offers.iter().filter(|offer| offer.blocks.contains(block)).count();
         let counted = if n_blocks as usize <= MAX_COUNTED_BLOCKS { n_blocks } else { 0 };
         let members = (0..counted).map(|block| u16::try_from(serve(block)).unwrap_or(u16::MAX)).collect();
-        let pass = self.pass(from);
         Ok(ServedModel { model: model.id, bytes: model.bytes, holders, members, pass })
     }
 }

@@ -26,6 +26,7 @@ pub use choose::choose_blocks;
 pub use fetch::{FetchProgress, Fetched, Fetching, Report};
 
 use crate::gateway::Gateway;
+use crate::membership::Membership;
 use crate::node::NodeError;
 use serve::Server;
 use skep_net::{Net, NetConfig, NetEvent, NetLimits};
@@ -33,7 +34,7 @@ use skep_store::Reader;
 use skep_types::wire::{Peer, ServedModel, StoreAnswer, StoreAsk};
 use skep_types::{Invite, ModelId, NodeId, Relay};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -46,8 +47,10 @@ pub struct WeightsConfig {
     pub bind: SocketAddr,
     /// What passes bytes on where two machines of the network cannot reach each other.
     pub relay: Option<Relay>,
-    /// The gateway whose network this machine is of; `None` when it is one itself.
+    /// The machine that began the network which this one is of; `None` when it begins one itself.
     pub network: Option<NodeId>,
+    /// Folder where it keeps its pass and whom it knows of each network that it joined; without it that is forgotten at the end.
+    pub networks: Option<PathBuf>,
     /// Most bytes per second of weights that it sends, over all askers; 0 gives nothing to anybody, `None` sets no cap.
     pub upload: Option<u64>,
 }
@@ -57,6 +60,7 @@ pub struct WeightsConfig {
 pub struct Weights {
     pub(crate) net: Net,
     events: Option<mpsc::Receiver<NetEvent>>,
+    pub(crate) membership: Membership,
     server: Arc<Server>,
     task: JoinHandle<()>,
 }
@@ -70,9 +74,11 @@ impl Weights {
         let limits = NetLimits::default();
         let (net, events) =
             Net::bind(NetConfig { secret: config.secret, bind: config.bind, relay: config.relay, limits }).await?;
-        let server = Arc::new(Server::new(config.network.unwrap_or(net.node_id()), config.upload));
+        let network = config.network.unwrap_or(net.node_id());
+        let membership = Membership::open(net.node_id(), network, config.networks.as_deref());
+        let server = Arc::new(Server::new(membership.clone(), config.upload));
         let task = tokio::spawn(serve::run(net.store_asks(), server.clone()));
-        Ok(Self { net, events: Some(events), server, task })
+        Ok(Self { net, events: Some(events), membership, server, task })
     }
 
     /// Shares a whole file. It is read once, to hash it; the nodes of its tree are kept in `folder`, beside those of other files. Waits
@@ -101,15 +107,29 @@ impl Weights {
         self.server.held().map(|reader| reader.id())
     }
 
-    /// Asks a gateway what its network serves, and to be let in for that.
+    /// Asks a gateway what its network serves, and to be let in for that. When it cannot be reached and this machine is a member already,
+    /// it asks those whom it knows.
     ///
     /// # Errors
     /// [`NodeError::Refused`]; [`NodeError::Net`] when it cannot be reached.
     pub async fn ask_network(&self, gateway: &Peer, invite: Option<&Invite>) -> Result<ServedModel, NodeError> {
-        let link = self.net.open_store(gateway).await?;
-        let ask = StoreAsk::Network { invite: invite.cloned() };
+        let mut told = self.ask_one(gateway, invite).await;
+        for other in self.membership.contacts() {
+            if !matches!(told, Err(NodeError::Net(_))) || self.membership.hello().pass.is_none() {
+                break;
+            }
+            // The reason that counts is the gateway's.
+            told = self.ask_one(&other, None).await.or(told);
+        }
+        told
+    }
+
+    async fn ask_one(&self, member: &Peer, invite: Option<&Invite>) -> Result<ServedModel, NodeError> {
+        let link = self.net.open_store(member).await?;
+        let ask = StoreAsk::Network { invite: invite.cloned(), pass: self.membership.hello().pass };
         match ask::answer_in_time(&link, ask).await? {
-            StoreAnswer::Network(served) => Ok(served),
+            StoreAnswer::Network(served) if self.membership.keep(&served.pass) => Ok(served),
+            StoreAnswer::Network(_) => Err(NodeError::Pass),
             StoreAnswer::Refused { reason } => Err(NodeError::Refused { reason }),
             _ => Err(NodeError::Refused { reason: "it does not say what it serves".into() }),
         }

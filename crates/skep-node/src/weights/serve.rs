@@ -1,9 +1,9 @@
 //! Answers what other machines ask of this one's weights.
 
 use super::bucket::Bucket;
-use crate::admission;
 use crate::gateway::Gateway;
-use skep_net::{NetError, StoreAsked, StoreResponder, is_signed_pass};
+use crate::membership::Membership;
+use skep_net::{NetError, StoreAsked, StoreResponder};
 use skep_store::{Encoder, Reader, Source, StoreError};
 use skep_types::wire::{MAX_HELD_RUNS, StoreAnswer, StoreAsk};
 use skep_types::{ModelId, NodeId, Pass};
@@ -24,7 +24,7 @@ const CAPPED_BATCH_BYTES: usize = 16 << 10;
 /// What this machine gives, to whom, and how fast.
 pub(crate) struct Server {
     /// Whose passes count.
-    network: NodeId,
+    membership: Membership,
     /// Whether nothing is given at all.
     gives_nothing: bool,
     bucket: Option<Mutex<Bucket>>,
@@ -59,9 +59,9 @@ pub(crate) async fn run(mut asks: mpsc::Receiver<StoreAsked>, server: Arc<Server
 }
 
 impl Server {
-    pub(crate) fn new(network: NodeId, upload: Option<u64>) -> Self {
+    pub(crate) fn new(membership: Membership, upload: Option<u64>) -> Self {
         Self {
-            network,
+            membership,
             gives_nothing: upload == Some(0),
             bucket: upload.map(|rate| Mutex::new(Bucket::new(rate))),
             started: Instant::now(),
@@ -109,9 +109,9 @@ impl Server {
 
     async fn answer(&self, from: NodeId, ask: StoreAsk, reply: StoreResponder) -> Result<(), NetError> {
         match ask {
-            StoreAsk::Network { invite } => {
+            StoreAsk::Network { invite, pass } => {
                 let told = match self.gateway.get() {
-                    Some(Some(gateway)) => gateway.tell_network(from, invite, !self.gives_nothing).await,
+                    Some(Some(gateway)) => gateway.tell_network(from, invite, pass, !self.gives_nothing).await,
                     Some(None) => Err("this node takes no requests, so there is nothing to join".into()),
                     None => Err("this node is still starting".into()),
                 };
@@ -138,9 +138,8 @@ impl Server {
         if self.gives_nothing {
             return Err("the owner of this machine lets it send no weights".into());
         }
-        let theirs = pass.network == self.network && pass.member == from && pass.expires > admission::now();
-        if !theirs || !is_signed_pass(pass) {
-            return Err("the pass is not one of this network's gateway for this machine".into());
+        if !self.membership.is_pass_of(from, pass) {
+            return Err("the pass is not one of this network for this machine".into());
         }
         Ok(self.held().filter(|reader| reader.id() == model))
     }

@@ -21,10 +21,12 @@ pub const MAX_COUNTED_BLOCKS: usize = 1024;
 /// Asker → holder.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum StoreAsk {
-    /// To a gateway: what does this network serve, and who holds it?
+    /// To a member that takes requests: what does this network serve, and who holds it?
     Network {
-        /// What lets the asker in, as in a [`Join`](super::Join).
+        /// What lets the asker in, as in a [`Join`](super::Join); only the machine that began the network lets anybody in.
         invite: Option<Invite>,
+        /// What says that the asker is in already.
+        pass: Option<Pass>,
     },
     /// What is held of this model?
     Holds {
@@ -98,7 +100,7 @@ impl StoreAsk {
     /// What breaks a bound that the encoding itself does not have, if anything does.
     pub fn fault(&self) -> Option<&'static str> {
         match self {
-            Self::Network { invite: Some(invite) } if invite.check().is_err() => {
+            Self::Network { invite: Some(invite), .. } if invite.check().is_err() => {
                 Some("its invite is not within the bounds of one")
             }
             Self::Slice { start, end, .. } if start >= end => Some("its slice is empty"),
