@@ -1,9 +1,11 @@
-//! What happens by itself when its time comes: the end of a tab, of an ask, of an unbonding.
+//! What happens by itself when its time comes: the end of a tab, of an ask, of an unbonding, the award of an
+//! order, the clearing of a round.
 //!
 //! A block carries out what is due, the oldest first, at most [`DUE_MAX`] of it; the rest waits for the next block. No law waits for
 //! it: whoever claims on a tab whose time is over is refused, whether or not the tab was ended yet. What was put off or is gone is
 //! skipped.
 
+use crate::round::Round;
 use crate::state::State;
 use crate::{Refusal, TxId};
 use skep_types::{ModelId, NodeId};
@@ -18,6 +20,9 @@ pub(crate) enum Due {
     Ask(NodeId, ModelId),
     Bond(NodeId),
     Case([u8; 32]),
+    Order(TxId),
+    Round(Round),
+    Sale(Round, NodeId),
 }
 
 impl State {
@@ -38,6 +43,9 @@ impl State {
                 Due::Ask(provider, model) => self.end_ask(&provider, &model),
                 Due::Bond(provider) => self.pay_out_bond(&provider)?,
                 Due::Case(case) => self.end_case(&case),
+                Due::Order(order) => self.order_due(&order)?,
+                Due::Round(round) => self.clear_round(round)?,
+                Due::Sale(round, seller) => self.sale_due(round, seller)?,
             }
         }
         Ok(())

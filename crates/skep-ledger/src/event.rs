@@ -1,5 +1,6 @@
 //! What a transaction, a block or a ruling did, for those who show it to people. Events are not state.
 
+use crate::round::Round;
 use crate::{Amount, TxId};
 use skep_types::NodeId;
 
@@ -55,5 +56,50 @@ pub enum Event {
         victim: Amount,
         /// What the reporter received of it.
         reporter: Amount,
+    },
+    /// An order was awarded.
+    Awarded {
+        /// Which.
+        order: TxId,
+        /// The winners.
+        providers: Vec<NodeId>,
+        /// What each is paid per second.
+        rate: Amount,
+    },
+    /// A lease was paid until now.
+    Leased {
+        /// Of which order.
+        order: TxId,
+        /// Whom.
+        provider: NodeId,
+        /// How much.
+        amount: Amount,
+    },
+    /// An order is gone.
+    OrderEnded {
+        /// Which.
+        order: TxId,
+        /// What went back to the owner.
+        returned: Amount,
+    },
+    /// An hour of a machine was sold.
+    Sold {
+        /// In which round.
+        round: Round,
+        /// Who sold.
+        seller: NodeId,
+        /// Who bought.
+        buyer: NodeId,
+        /// What the seller gets for the whole hour.
+        amount: Amount,
+    },
+    /// A sale is over.
+    SaleEnded {
+        /// Of which round.
+        round: Round,
+        /// Who sold.
+        seller: NodeId,
+        /// What the seller got.
+        paid: Amount,
     },
 }

@@ -12,20 +12,25 @@
 //! - *Time* is that of the last block, Unix seconds. Blocks are made on demand, so heights measure nothing.
 //!
 //! Each module states its law: [`account`] transfers and fees, [`emission`] new money, [`ask`] what providers ask for, [`tab`] and [`voucher`]
-//! how they are paid, [`meter`] how both sides of a tab keep their risk to one window, [`bond`] what a cheat loses, [`due`] what happens by itself, [`tx`] the bytes.
+//! how they are paid, [`meter`] how both sides of a tab keep their risk to one window, [`bond`] what a cheat loses, [`order`] reservations, [`round`] batch
+//! capacity, [`auction`] and [`stream`] their arithmetic, [`due`] what happens by itself, [`tx`] the bytes.
 
 pub mod account;
 mod amount;
 pub mod ask;
+pub mod auction;
 pub mod bond;
 pub mod due;
 pub mod emission;
 mod event;
 mod id;
 pub mod meter;
+pub mod order;
 mod params;
 mod refusal;
+pub mod round;
 mod state;
+pub mod stream;
 pub mod tab;
 mod table;
 pub mod tx;
@@ -38,8 +43,10 @@ pub use bond::{Bond, Fraud, Until, exposure_limit};
 pub use emission::SUPPLY_MAX;
 pub use event::Event;
 pub use id::{ChainId, TxId};
+pub use order::{Bid, Lease, Machine, Order, Wanted};
 pub use params::Params;
 pub use refusal::Refusal;
+pub use round::{Round, Sale, Sealed, Side};
 pub use state::{Audit, Ruling, State, Totals};
 pub use tab::{Hire, Leg, Tab};
 pub use tx::{Action, Tx};

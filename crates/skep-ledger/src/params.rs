@@ -26,6 +26,14 @@ pub struct Params {
     pub reporter_ppm: u32,
     /// How long a bond that is taken out can still be slashed, seconds.
     pub unbonding_s: u32,
+    /// The least bond of a bid for an order.
+    pub bid_bond_min: Amount,
+    /// The longest notice of a lease, seconds.
+    pub reclaim_s_max: u32,
+    /// The least deposit of a seal, which is lost if it is not revealed.
+    pub seal_deposit_min: Amount,
+    /// How long before its hour a round takes reveals, seconds.
+    pub reveal_s: u32,
 }
 
 impl Default for Params {
@@ -41,6 +49,10 @@ impl Default for Params {
             audit_window_s: 3600,
             reporter_ppm: 50_000,
             unbonding_s: 14 * 86_400,
+            bid_bond_min: Amount(100_000),
+            reclaim_s_max: 7 * 86_400,
+            seal_deposit_min: Amount(100_000),
+            reveal_s: 600,
         }
     }
 }
@@ -63,6 +75,8 @@ impl Params {
             ),
             (self.unbonding_s <= 366 * 86_400, "unbonding takes at most a year"),
             (self.reporter_ppm <= 500_000, "half of a slash is burned"),
+            (self.reclaim_s_max <= 366 * 86_400, "a notice is a year at most"),
+            ((60..=3600).contains(&self.reveal_s), "revealing takes a minute to an hour"),
         ];
         sound.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(Refusal::Field(why)))
     }

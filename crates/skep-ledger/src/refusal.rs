@@ -1,5 +1,6 @@
 //! Why a transaction is not taken. Whatever is refused leaves the state as it was.
 
+use crate::round::Round;
 use crate::{Amount, Price, TxId, Units};
 use skep_types::signed::StatementError;
 use skep_types::{ModelId, NodeId};
@@ -173,5 +174,55 @@ pub enum Refusal {
     Judged {
         /// Who was judged.
         provider: NodeId,
+    },
+    /// Too little is deposited.
+    #[error("it deposits {offered}, and {least} is the least")]
+    Deposit {
+        /// What is deposited.
+        offered: Amount,
+        /// The least.
+        least: Amount,
+    },
+    /// A bid is above what the order pays, or for nothing.
+    #[error("a rate of {rate} is not between 1 and {most}")]
+    Rate {
+        /// The bid.
+        rate: Amount,
+        /// What the order pays at most.
+        most: Amount,
+    },
+    /// A notice is too short or too long.
+    #[error("a notice of {asked} s is not between {least} and {most} s")]
+    Notice {
+        /// The shortest, seconds.
+        least: u32,
+        /// The notice, seconds.
+        asked: u32,
+        /// The longest, seconds.
+        most: u32,
+    },
+    /// A provider has no part in an order, or no lease.
+    #[error("{provider} has no such part in the order {order}")]
+    NotInOrder {
+        /// The order.
+        order: TxId,
+        /// Who was named.
+        provider: NodeId,
+    },
+    /// A round takes this at another time.
+    #[error("the round {round:?} does not take this at {now_s}")]
+    RoundTime {
+        /// Which round.
+        round: Round,
+        /// The time, Unix seconds.
+        now_s: u64,
+    },
+    /// A trader has sealed nothing like this, has revealed it before, or sells nothing.
+    #[error("{trader} has nothing like this open in the round {round:?}")]
+    NotSealed {
+        /// Who was named.
+        trader: NodeId,
+        /// Which round.
+        round: Round,
     },
 }

@@ -4,6 +4,8 @@ use crate::account::Account;
 use crate::ask::Ask;
 use crate::bond::{Bond, Fraud};
 use crate::due::Due;
+use crate::order::Order;
+use crate::round::{Round, Sale, Sealed};
 use crate::tab::Tab;
 use crate::table::Table;
 use crate::tx::{Action, Tx};
@@ -51,7 +53,11 @@ pub struct Audit {
     /// On accounts.
     pub balances: Amount,
     /// In tabs.
-    pub escrow: Amount,
+    pub tabs: Amount,
+    /// In orders, with the bonds of bids and leases.
+    pub orders: Amount,
+    /// In rounds and sales, with the deposits of sellers.
+    pub rounds: Amount,
     /// In bonds.
     pub bonds: Amount,
 }
@@ -62,8 +68,12 @@ impl Audit {
     /// # Errors
     /// [`Refusal::Overflow`].
     pub fn total(&self) -> Result<Amount, Refusal> {
-        Amount::sum([self.balances, self.escrow, self.bonds])
+        Amount::sum([self.balances, self.tabs, self.orders, self.rounds, self.bonds])
     }
+}
+
+fn all(mut amounts: impl Iterator<Item = Result<Amount, Refusal>>) -> Result<Amount, Refusal> {
+    amounts.try_fold(Amount::ZERO, |sum, amount| sum.plus(amount?))
 }
 
 macro_rules! tables {
@@ -95,6 +105,11 @@ tables! {
     bonds: NodeId => Bond,
     /// Evidence that was judged, and until when it is remembered.
     cases: [u8; 32] => u64,
+    orders: TxId => Order,
+    /// How many seals each round has.
+    rounds: Round => u32,
+    seals: (Round, NodeId) => Sealed,
+    sales: (Round, NodeId) => Sale,
     /// When what is to be looked at; follows from the other tables.
     due: (u64, Due) => (),
 }
@@ -149,13 +164,14 @@ impl State {
     /// [`Refusal::Overflow`] in a state that broke its law.
     pub fn audit(&self) -> Result<Audit, Refusal> {
         let rows = &self.rows;
-        let all = |mut held: Box<dyn Iterator<Item = Result<Amount, Refusal>> + '_>| {
-            held.try_fold(Amount::ZERO, |sum, amount| sum.plus(amount?))
-        };
+        let seals = rows.seals.iter().map(|(_, sealed)| Ok(sealed.deposit));
+        let sales = rows.sales.iter().map(|(_, sale)| sale.total.plus(sale.bond));
         Ok(Audit {
-            balances: all(Box::new(rows.accounts.iter().map(|(_, account)| Ok(account.balance))))?,
-            escrow: all(Box::new(rows.tabs.iter().map(|(_, tab)| tab.held())))?,
-            bonds: all(Box::new(rows.bonds.iter().map(|(_, bond)| bond.held())))?,
+            balances: all(rows.accounts.iter().map(|(_, account)| Ok(account.balance)))?,
+            tabs: all(rows.tabs.iter().map(|(_, tab)| tab.held()))?,
+            orders: all(rows.orders.iter().map(|(_, order)| order.held()))?,
+            rounds: all(seals.chain(sales))?,
+            bonds: all(rows.bonds.iter().map(|(_, bond)| bond.held()))?,
         })
     }
 
@@ -218,6 +234,15 @@ impl State {
             Action::CloseTab { tab } => self.close_tab(tx.payer, tab),
             Action::Bond { amount } => self.lock(tx.payer, *amount),
             Action::Unbond { amount } => self.unlock(tx.payer, *amount),
+            Action::PlaceOrder { wanted, deposit } => self.place_order(tx.id(), *wanted, *deposit),
+            Action::Bid { order, bid } => self.bid(tx.payer, order, bid),
+            Action::Fund { order, amount } => self.fund(tx.payer, order, *amount),
+            Action::Reclaim { order } => self.reclaim(tx.payer, order),
+            Action::Leave { order } => self.leave(tx.payer, order),
+            Action::Dismiss { order, provider } => self.dismiss(tx.payer, order, *provider),
+            Action::Seal { round, commitment, deposit } => self.seal(*round, tx.payer, *commitment, *deposit),
+            Action::Reveal { round, side, price, salt } => self.reveal(*round, tx.payer, (*side, *price), salt),
+            Action::EndSale { round, seller } => self.end_sale(tx.payer, *round, *seller),
         }
     }
 

@@ -4,6 +4,7 @@
 //! costs what it touches, not what there is. The rows that changed are remembered for the state root.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 
 /// Rows by key, in the order of the keys: whatever is computed over a table is the same on every machine.
 #[derive(Clone, Debug)]
@@ -55,6 +56,10 @@ impl<K: Ord + Copy, V: Clone> Table<K, V> {
 
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.rows.iter()
+    }
+
+    pub fn range(&self, range: impl RangeBounds<K>) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.range(range)
     }
 
     /// Keeps what was changed.

@@ -6,6 +6,8 @@
 //! [`Signed::decode`]: skep_types::signed::Signed::decode
 
 use crate::ask::Ask;
+use crate::order::{Bid, Wanted};
+use crate::round::{Round, Side};
 use crate::tab::{Hire, LEGS_MAX, VOUCHERS_MAX};
 use crate::voucher::SignedVoucher;
 use crate::{Amount, ChainId, TxId, Units};
@@ -99,6 +101,71 @@ pub enum Action {
     Unbond {
         /// How much.
         amount: Amount,
+    },
+    /// Places an order of the payer's for machines.
+    PlaceOrder {
+        /// What is asked for.
+        wanted: Wanted,
+        /// What is to be paid with.
+        deposit: Amount,
+    },
+    /// Bids for an order.
+    Bid {
+        /// Which order.
+        order: TxId,
+        /// The terms.
+        bid: Bid,
+    },
+    /// Adds to what an order is paid with.
+    Fund {
+        /// Which order.
+        order: TxId,
+        /// How much.
+        amount: Amount,
+    },
+    /// Gives notice of the payer's lease.
+    Reclaim {
+        /// Of which order.
+        order: TxId,
+    },
+    /// Takes back the payer's bid, or leaves its lease.
+    Leave {
+        /// Of which order.
+        order: TxId,
+    },
+    /// Ends one lease of the payer's order, or the order.
+    Dismiss {
+        /// Which order.
+        order: TxId,
+        /// Whose lease, or all.
+        provider: Option<NodeId>,
+    },
+    /// Seals a price in a round.
+    Seal {
+        /// Which round.
+        round: Round,
+        /// To side and price.
+        commitment: [u8; 32],
+        /// What is held for it.
+        deposit: Amount,
+    },
+    /// Reveals what was sealed.
+    Reveal {
+        /// Which round.
+        round: Round,
+        /// Which side.
+        side: Side,
+        /// At which price.
+        price: Amount,
+        /// The random number that kept it secret.
+        salt: [u8; 32],
+    },
+    /// Ends a sale in which the payer sells or buys.
+    EndSale {
+        /// Of which round.
+        round: Round,
+        /// Who sells.
+        seller: NodeId,
     },
 }
 
