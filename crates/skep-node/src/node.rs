@@ -263,6 +263,11 @@ impl Node {
         &self.peer
     }
 
+    /// Whether it began its network.
+    pub fn is_first(&self) -> bool {
+        self.membership.is_first()
+    }
+
     /// The blocks it serves.
     pub fn blocks(&self) -> Option<BlockRange> {
         self.blocks

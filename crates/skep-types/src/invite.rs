@@ -37,6 +37,8 @@ use thiserror::Error;
 pub const INVITE_VERSION: u8 = 2;
 /// The most bytes of a link before base32; [`MAX_ADDRS`] addresses of IPv6 and a relay take 499.
 pub const MAX_INVITE_BYTES: usize = 512;
+/// The most characters of a link.
+pub const MAX_INVITE_LINK_CHARS: usize = SCHEME.len() + MAX_INVITE_BYTES.div_ceil(5) * 8;
 /// The most machines that one invite may let in.
 pub const MAX_INVITE_USES: u16 = 256;
 
@@ -143,7 +145,7 @@ impl FromStr for Invite {
         let scheme = text.get(..SCHEME.len()).filter(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
         let digits = &text[scheme.ok_or(InviteError::Scheme)?.len()..];
         // Five bytes take eight digits.
-        if digits.len() > MAX_INVITE_BYTES.div_ceil(5) * 8 {
+        if text.len() > MAX_INVITE_LINK_CHARS {
             return Err(InviteError::TooLong);
         }
         let bytes = BASE32_NOPAD.decode(digits.to_ascii_uppercase().as_bytes()).map_err(|_| InviteError::Text)?;

@@ -17,7 +17,9 @@ pub mod signed;
 pub mod wire;
 
 pub use id::{IdError, ModelId, NodeId};
-pub use invite::{INVITE_VERSION, Invite, InviteError, InviteTerms, MAX_INVITE_BYTES, MAX_INVITE_USES};
+pub use invite::{
+    INVITE_VERSION, Invite, InviteError, InviteTerms, MAX_INVITE_BYTES, MAX_INVITE_LINK_CHARS, MAX_INVITE_USES,
+};
 pub use pass::{PASS_SECONDS, Pass};
 pub use range::{BlockRange, RangeError};
 pub use relay::{Relay, RelayError};

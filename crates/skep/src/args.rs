@@ -180,6 +180,9 @@ pub(crate) struct UpArgs {
     /// Only lend this machine to the network it joins: no page and no API here
     #[arg(long, conflicts_with = "port", requires = "network")]
     pub(crate) lend_only: bool,
+    /// Join a network that is announced on the local network, or begin one and announce it: whoever is on the local network may join
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "7538", conflicts_with_all = ["network", "lend_only"])]
+    pub(crate) lan: Option<u16>,
     /// Threads that compute; all processors if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,
@@ -211,6 +214,9 @@ pub(crate) struct InviteArgs {
     /// Machines that may join with it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_INVITE_USES)))]
     pub(crate) uses: u16,
+    /// Show the link as a picture too, for a camera
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) qr: bool,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

@@ -22,14 +22,19 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     if args.end_with_stdin {
         end_with_stdin()?;
     }
-    let invite = args.link.as_deref().map(invite::read).transpose()?;
+    let invite = match (&args.link, args.lan) {
+        (Some(link), _) => Some(invite::read(link)?),
+        (None, Some(port)) => invite::look_around(port, args.json).await?,
+        (None, None) => None,
+    };
     let invited_to = invite.as_ref().map(|invite| invite.terms.gateway());
     let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?.or(invited_to);
     // The port is taken before anything slow, so that a person who must choose another one learns it at once.
     let listener = if args.lend_only { None } else { Some(listen_for(args.port, join.is_some()).await?) };
     let secret = if args.ephemeral { skep_net::random_bytes() } else { home::key()? };
     let relay = args.relay.or_else(|| invite.as_ref()?.terms.relay);
-    let bind = args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref(), relay.is_some()));
+    let bind =
+        args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref(), relay.is_some() || args.lan.is_some()));
     let network = join.as_ref().map(|gateway| gateway.node);
     let networks = (!args.ephemeral).then(home::networks);
     let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload: args.upload }).await?;
@@ -79,6 +84,9 @@ async fn serve(
     fetched: Option<&Fetched>,
 ) -> Result<(), Error> {
     let (api, ended) = (api_url(&listener)?, ended());
+    if let (Some(port), true) = (args.lan, node.is_first()) {
+        invite::announce(gateway.clone(), port);
+    }
     if let Some(blocks) = node.blocks() {
         announce(args, node, blocks, Some(&api), fetched)?;
     }
@@ -117,8 +125,10 @@ fn announce(
     ))?;
     if let Some(api) = api {
         output::line(format!("page and API: {api}"))?;
-        if args.link.is_some() || args.join.is_some() {
+        if !node.is_first() {
             // Only the machine that began a network invites others to it.
+        } else if args.lan.is_some() {
+            output::line("another machine of this local network joins with: skep up --lan")?;
         } else if node.peer().addrs.iter().all(|addr| addr.ip().is_loopback()) {
             output::line(format!("another node of this machine joins with: skep up --join {peer} --blocks A..B"))?;
         } else {

@@ -98,3 +98,17 @@ fn only_the_machine_that_began_a_network_invites() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("lets others in"), "{text}");
 }
+
+#[test]
+fn two_machines_of_a_local_network_find_each_other_with_nothing_typed() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let port = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let lan = format!("--lan={port}");
+    let first = up(here.path(), &["--port", "0", &lan, "--blocks", "0..4"]);
+    let second = up(there.path(), &["--port", "0", &lan, "--blocks", "4..8"]);
+    for node in [&first, &second] {
+        wait_for(node, 2);
+    }
+    let text = stream(api(&second), &body(20, None)).read_to_end().text;
+    assert_eq!(stream(api(&first), &body(20, None)).read_to_end().text, text);
+}
