@@ -88,6 +88,8 @@ pub enum Sensor {
     Temperature,
     /// The processor's power.
     Watts,
+    /// Free room on the disk.
+    Disk,
 }
 
 impl Sensor {
@@ -104,6 +106,7 @@ impl Sensor {
             Self::MemoryFree => "how much memory is available",
             Self::Temperature => "the temperature of the processor",
             Self::Watts => "the power of the processor",
+            Self::Disk => "how much of the disk is free",
         }
     }
 }

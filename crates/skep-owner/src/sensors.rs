@@ -1,5 +1,6 @@
 //! What is known of the machine at one moment, as sensors say.
 
+use crate::reason::Sensor;
 use crate::schedule::WEEK_MINUTES;
 
 const MINUTE_MS: u64 = 60_000;
@@ -22,6 +23,14 @@ impl<T> Reading<T> {
         match self {
             Self::Known(value) => Some(value),
             Self::Unknown | Self::CannotRead(_) => None,
+        }
+    }
+
+    /// Why this machine does not tell.
+    pub fn gap(&self) -> Option<&Gap> {
+        match self {
+            Self::CannotRead(gap) => Some(gap),
+            Self::Known(_) | Self::Unknown => None,
         }
     }
 
@@ -141,6 +150,26 @@ pub struct Sensors {
     pub disk_free_bytes: Reading<u64>,
     /// The node itself.
     pub own: Own,
+}
+
+impl Sensors {
+    /// What this machine does not tell, each with its reason and its advice.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<(Sensor, &Gap)> {
+        let gaps = [
+            (Sensor::Power, self.power.gap()),
+            (Sensor::Input, self.idle_ms.gap()),
+            (Sensor::Screen, self.full_screen.gap()),
+            (Sensor::Network, self.metered.gap()),
+            (Sensor::Processors, self.others_cpu_percent.gap()),
+            (Sensor::MemoryPressure, self.memory_pressure_percent.gap()),
+            (Sensor::MemoryFree, self.memory_free_percent.gap()),
+            (Sensor::Temperature, self.temperature_celsius.gap()),
+            (Sensor::Watts, self.watts.gap()),
+            (Sensor::Disk, self.disk_free_bytes.gap()),
+        ];
+        gaps.into_iter().filter_map(|(sensor, gap)| Some((sensor, gap?))).collect()
+    }
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ fn each_reason_reads_as_it_should() {
     check("reasons.txt", &shown);
 }
 
-const SENSORS: [Sensor; 9] = [
+const SENSORS: [Sensor; 10] = [
     Sensor::Power,
     Sensor::Input,
     Sensor::Screen,
@@ -132,6 +132,7 @@ const SENSORS: [Sensor; 9] = [
     Sensor::MemoryFree,
     Sensor::Temperature,
     Sensor::Watts,
+    Sensor::Disk,
 ];
 
 #[test]
