@@ -129,9 +129,10 @@ impl Directory {
                 self.leave(from, model);
                 None
             }
-            Message::Find { shard, blocks, salt } => {
-                let shelf = self.shelves.get(&shard);
-                let offers = shelf.map_or_else(Vec::new, |shelf| shelf.find(blocks, salt, now_ms / 1000));
+            Message::Find { shard, blocks, salt, near } => {
+                let shelf = self.shelves.get_mut(&shard);
+                let offers =
+                    shelf.as_ref().map_or_else(Vec::new, |shelf| shelf.find(blocks, salt, &near, now_ms / 1000));
                 let servers = shelf.map_or(0, |shelf| shelf.servers(&shard, now_ms));
                 Some(Message::Found { shard, servers, size: self.size, offers })
             }

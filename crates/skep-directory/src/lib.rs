@@ -12,12 +12,15 @@
 //! `mix(key(shard) + key(volunteer))`, where a key is the first 8 bytes, big-endian, of BLAKE3 over `"skep shard 1\0"` and the shard's
 //! encoding, or over `"skep volunteer 1\0"` and the node; `+` wraps, and `mix` is the finaliser of SplitMix64.
 //!
-//! A shard keeps at most [`SHELF_MAX`] offers: those with the lowest points, so all copies agree on which. From the highest point kept
-//! and the number below it a directory estimates how many servers the model has ([`Shard::servers`]); it says nothing of that until it
-//! has kept the shard for one [`PUBLISH_MS`], when all have published there. A node publishes at depth 0 as long
-//! as it is kept there, and, if the model has more than [`SHARD_TARGET`] servers, at depth `⌈log₂(servers / SHARD_TARGET)⌉`. So depth
+//! A shard keeps at most [`SHELF_MAX`] offers: those with the lowest points, so all copies agree on which. From the point below
+//! which half of them lie a directory estimates how many servers the model has ([`Shard::servers`]); it says nothing of that until
+//! it has kept the shard for one [`PUBLISH_MS`], when all have published there. A node publishes at depth
+//! `⌈log₂(servers / SHARD_TARGET)⌉`, which is 0 for up to [`SHARD_TARGET`] servers; in a larger model those with the [`SAMPLE`] lowest
+//! points, as each finds out from its own point and the number of servers, publish at depth 0 too. So depth
 //! 0 is a fair sample of a popular model from which anyone learns its size, and the rest is spread evenly. The depth changes only when
-//! the estimate is off by [`DEPTH_SLACK`], so that no one moves to and fro.
+//! the number is off by [`DEPTH_SLACK`], and who stands in the sample leaves it when there are half as many again before it, so that no
+//! one moves to and fro. A deeper shard's directories may have heard of few only because others are still on their way there: what they
+//! say sends a node deeper, or lets it ask at depth 0, at most once in ten minutes; it comes back only when depth 0 says so.
 //!
 //! # Volunteers
 //! The node's own point in the network (its key as a volunteer) decides who keeps directories: those below `max(32, size / 700) / size`
@@ -42,6 +45,15 @@
 //! itself when it says who keeps the shard, is given up for [`FAILED_MS`] and the next in rank takes its place. So that it can, a
 //! volunteer takes offers of a shard in which it is among the four highest; volunteers that step down do not count in this.
 //!
+//! # Finding
+//! A search asks two of a shard's directories at once. Each names [`OFFERS_MAX`] offers at most, so that every block is covered that any
+//! of its offers holds: one half are those that claim to serve the asker fastest, by the time of a block and the block's part
+//! of the way there, which follows from both sides' delays to the beacons; the other half is drawn by the asker's salt. A search that
+//! knows nothing of the model begins with the sample at depth 0. If the model has more servers than one shard, those who
+//! have answered then name the directories of one of the deeper shards, a random one, and these are asked too, in 400 ms or not at all: a
+//! chain of nodes that are fast and near is found among many sooner than among few. A search that begins deeper and finds too little ends
+//! with the sample.
+//!
 //! # Limits
 //! One node may send [`BURST`] messages at once and [`PER_SECOND`] per second, others are dropped unanswered; it may keep
 //! [`OFFERS_PER_NODE`] offers. A node follows the pace of [`PEERS_MAX`] others; a directory keeps [`SHELVES_MAX`] shards and
@@ -61,10 +73,10 @@ mod shelf;
 
 pub use directory::Directory;
 pub use member::{Contact, Effect, Input, Member};
-pub use message::{MESSAGE_BYTES_MAX, Message, OFFERS_MAX, PAGE_RECORDS, Refusal, THERE_MAX};
+pub use message::{MESSAGE_BYTES_MAX, Message, Near, OFFERS_MAX, PAGE_RECORDS, Refusal, THERE_MAX};
 pub use pace::{BURST, PEERS_MAX, PER_SECOND};
 pub use roll::{ROLL_MAX, Roll};
-pub use shard::{DEPTH_MAX, DEPTH_SLACK, SHARD_TARGET, Shard, directories_of, eligible};
+pub use shard::{DEPTH_MAX, DEPTH_SLACK, SAMPLE, SHARD_TARGET, Shard, directories_of, eligible};
 pub use shelf::SHELF_MAX;
 
 /// Directories of a shard.

@@ -2,10 +2,10 @@
 
 use crate::directory::Directory;
 use crate::guide::Guide;
-use crate::message::Message;
-use crate::search::Search;
+use crate::message::{Message, Near};
+use crate::search::{Question, Search};
 use crate::service::Service;
-use crate::shard::{DEPTH_MAX, Shard, depth_for, eligible, rank};
+use crate::shard::eligible;
 use skep_types::offer::{Offer, Terms, Volunteer};
 use skep_types::signed::{Keys, Signed};
 use skep_types::{BlockRange, ModelId, NodeId};
@@ -52,6 +52,8 @@ pub enum Input {
         servers: u32,
         /// Another one for each question.
         salt: u64,
+        /// Where this node is.
+        near: Near,
     },
     /// A message came.
     Message {
@@ -169,11 +171,9 @@ impl Member {
             Input::Tick => {}
             Input::Meet(contacts) => contacts.into_iter().for_each(|contact| self.meet(contact)),
             Input::Serve(terms) => self.serve(now_ms, terms, &mut effects),
-            Input::Find { ticket, model, blocks, servers, salt } => {
+            Input::Find { ticket, model, blocks, servers, salt, near } => {
                 if self.searches.len() < SEARCHES_MAX {
-                    let depth = depth_for(servers, 0).min(DEPTH_MAX);
-                    let shard = Shard::at(model, depth, rank(salt, ticket));
-                    self.searches.push(Search::new(ticket, shard, blocks, salt, now_ms));
+                    self.searches.push(Search::new(ticket, model, servers, Question { blocks, salt, near }, now_ms));
                 } else {
                     effects.push(Effect::Found { ticket, offers: Vec::new(), servers: 0 });
                 }
@@ -204,6 +204,13 @@ impl Member {
             self.role_ms = now_ms + ROLE_MS;
             self.consider_role(now_ms);
             self.guide.tidy(now_ms);
+        }
+        let service_ms = self.service.as_ref().map_or(u64::MAX, |service| service.wake_ms());
+        if now_ms < service_ms
+            && self.searches.is_empty()
+            && self.role.as_ref().is_none_or(|role| now_ms < role.wake_ms())
+        {
+            return;
         }
         let mut contacts: Vec<NodeId> = self.contacts.iter().map(|contact| contact.node).collect();
         if let Some(role) = &mut self.role {
@@ -280,7 +287,7 @@ impl Member {
                     offer.statement.terms.model == model && offer.verify(now_ms / 1000, keys).is_ok()
                 };
                 let offers = offers.into_iter().filter(holds).collect();
-                if self.searches[at].found(from, &shard, servers, offers) {
+                if self.searches[at].found(now_ms, from, &shard, servers, offers, effects) {
                     self.finish(at, effects);
                 }
             }

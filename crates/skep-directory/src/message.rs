@@ -3,7 +3,7 @@
 
 use crate::Shard;
 use borsh::{BorshDeserialize, BorshSerialize};
-use skep_types::offer::{OFFER_BYTES_MAX, Offer, VOLUNTEER_BYTES_MAX, Volunteer};
+use skep_types::offer::{BEACONS, OFFER_BYTES_MAX, Offer, VOLUNTEER_BYTES_MAX, Volunteer};
 use skep_types::signed::{Signed, StatementError};
 use skep_types::{BlockRange, ModelId, NodeId};
 use thiserror::Error;
@@ -17,6 +17,9 @@ pub const THERE_MAX: usize = 4;
 /// The longest message.
 pub const MESSAGE_BYTES_MAX: usize = OFFERS_MAX * OFFER_BYTES_MAX + 256;
 const _: () = assert!(PAGE_RECORDS * VOLUNTEER_BYTES_MAX < MESSAGE_BYTES_MAX);
+
+/// One-way delay to each of the network's beacons in tenths of a millisecond; `u16::MAX` where it was not measured.
+pub type Near = [u16; BEACONS];
 
 /// Between a node and a directory.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -73,6 +76,8 @@ pub enum Message {
         blocks: BlockRange,
         /// Draws half of the answer, so that no claim can keep others out.
         salt: u64,
+        /// The asker's delay to the beacons, as in an offer: the other half serves it fastest.
+        near: Near,
     },
     /// Offers that hold some of the blocks asked for.
     Found {

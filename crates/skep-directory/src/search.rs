@@ -1,7 +1,7 @@
 //! Finding who serves a model.
 
-use crate::message::Message;
-use crate::shard::{Shard, rank, volunteer_key};
+use crate::message::{Message, Near};
+use crate::shard::{Shard, depth_for, rank, volunteer_key};
 use crate::{Contact, Effect};
 use skep_types::offer::Offer;
 use skep_types::signed::Signed;
@@ -12,16 +12,25 @@ use std::collections::BTreeMap;
 const PATIENCE_MS: u64 = 500;
 /// How long a search lasts at most.
 const SEARCH_MS_MAX: u64 = 10_000;
+/// How long a search that has what it needs looks elsewhere for better.
+const BETTER_MS: u64 = 400;
 /// Directories that are asked at once, out of three.
 const ASKED: usize = 2;
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question {
+    pub blocks: BlockRange,
+    pub salt: u64,
+    pub near: Near,
+}
 
 /// A question for the offers of some blocks.
 #[derive(Debug)]
 pub(crate) struct Search {
     pub ticket: u64,
     shard: Shard,
-    blocks: BlockRange,
-    salt: u64,
+    question: Question,
     /// Asked who keeps the shard, and how many have answered.
     guides: Vec<NodeId>,
     guided: usize,
@@ -33,6 +42,18 @@ pub(crate) struct Search {
     servers: u32,
     next_ms: u64,
     end_ms: u64,
+    /// Where it looks next: a search that knew nothing begins with the sample, one that finds too little ends there.
+    elsewhere: Elsewhere,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Elsewhere {
+    /// In the shard of the model's depth in which this point lies, if the model has that many servers.
+    Deeper { point: u64 },
+    /// In the sample.
+    Sample,
+    /// Nowhere.
+    No,
 }
 
 /// What a search came to.
@@ -43,12 +64,19 @@ pub(crate) struct Outcome {
 }
 
 impl Search {
-    pub fn new(ticket: u64, shard: Shard, blocks: BlockRange, salt: u64, now_ms: u64) -> Self {
+    /// `servers` is how many the model is known to have, and 0 if nothing is known.
+    pub fn new(ticket: u64, model: ModelId, servers: u32, question: Question, now_ms: u64) -> Self {
+        let point = rank(question.salt, ticket);
+        let shard = Shard::at(model, depth_for(servers, 0), point);
+        let elsewhere = match (servers, shard.depth) {
+            (0, _) => Elsewhere::Deeper { point },
+            (_, 0) => Elsewhere::No,
+            _ => Elsewhere::Sample,
+        };
         Self {
             ticket,
             shard,
-            blocks,
-            salt,
+            question,
             guides: Vec::new(),
             guided: 0,
             directories: Vec::new(),
@@ -58,6 +86,7 @@ impl Search {
             servers: 0,
             next_ms: now_ms,
             end_ms: now_ms + SEARCH_MS_MAX,
+            elsewhere,
         }
     }
 
@@ -100,7 +129,8 @@ impl Search {
         if !left {
             // The guides may have named liars only.
             let more = !self.is_covered() && self.ask_guides(contacts, effects);
-            return !more && (!self.answered.is_empty() || now_ms + PATIENCE_MS >= self.end_ms);
+            let over = !more && (!self.answered.is_empty() || now_ms + PATIENCE_MS >= self.end_ms);
+            return over && !self.goes_on(now_ms, effects);
         }
         let wanted = if self.asked.is_empty() { ASKED } else { 1 };
         self.find(wanted, effects);
@@ -134,7 +164,15 @@ impl Search {
     }
 
     /// Verified offers; says whether the search is over.
-    pub fn found(&mut self, from: NodeId, shard: &Shard, servers: u32, offers: Vec<Signed<Offer>>) -> bool {
+    pub fn found(
+        &mut self,
+        now_ms: u64,
+        from: NodeId,
+        shard: &Shard,
+        servers: u32,
+        offers: Vec<Signed<Offer>>,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
         if *shard != self.shard || !self.asked.contains(&from) || self.answered.contains(&from) {
             return false;
         }
@@ -147,7 +185,33 @@ impl Search {
             }
         }
         // Two that cover everything will do; else the third is asked when patience ends.
-        self.answered.len() >= ASKED && self.is_covered()
+        self.answered.len() >= ASKED && self.is_covered() && !self.goes_on(now_ms, effects)
+    }
+
+    /// Looks elsewhere, if there is such a place; those who have answered say who keeps it.
+    fn goes_on(&mut self, now_ms: u64, effects: &mut Vec<Effect>) -> bool {
+        let next = match self.elsewhere {
+            Elsewhere::Deeper { point } => Shard::at(self.shard.model, depth_for(self.servers, 0), point),
+            Elsewhere::Sample if !self.is_covered() => Shard::at(self.shard.model, 0, 0),
+            _ => self.shard,
+        };
+        self.elsewhere = Elsewhere::No;
+        if next == self.shard {
+            return false;
+        }
+        self.shard = next;
+        self.guided = 0;
+        self.directories.clear();
+        self.asked.clear();
+        self.guides = std::mem::take(&mut self.answered);
+        for to in self.guides.clone() {
+            effects.push(Effect::Send { to, message: Message::Who { shard: next } });
+        }
+        self.next_ms = now_ms + PATIENCE_MS;
+        if self.is_covered() {
+            self.end_ms = self.end_ms.min(now_ms + BETTER_MS);
+        }
+        true
     }
 
     pub fn finish(self) -> Outcome {
@@ -170,14 +234,15 @@ impl Search {
         let fresh: Vec<NodeId> = fresh.take(count).collect();
         for to in fresh {
             self.asked.push(to);
-            let salt = rank(self.salt, self.asked.len() as u64);
-            let message = Message::Find { shard: self.shard, blocks: self.blocks, salt };
+            let Question { blocks, salt, near } = self.question;
+            let salt = rank(salt, self.asked.len() as u64);
+            let message = Message::Find { shard: self.shard, blocks, salt, near };
             effects.push(Effect::Send { to, message });
         }
     }
 
     fn is_covered(&self) -> bool {
         let held = |block| self.offers.values().any(|offer| offer.statement.terms.blocks.contains(block));
-        (self.blocks.start()..self.blocks.end()).all(held)
+        (self.question.blocks.start()..self.question.blocks.end()).all(held)
     }
 }

@@ -1,7 +1,7 @@
 //! Publishing what the node serves.
 
 use crate::message::{Message, Refusal};
-use crate::shard::{Shard, depth_for, rank, volunteer_key};
+use crate::shard::{Shard, depth_for, in_sample, rank, volunteer_key};
 use crate::{COPIES, Contact, Effect, FAILED_MS, PUBLISH_MS};
 use skep_types::NodeId;
 use skep_types::offer::{OFFER_LIFETIME_S, Offer, Terms};
@@ -13,7 +13,7 @@ pub(crate) const ANSWER_MS: u64 = 3_000;
 const ASK_MS_MIN: u64 = 2_000;
 /// A shard's directories are looked up this often, for they change.
 const ASK_MS_MAX: u64 = 120_000;
-/// A node that was crowded out of the sample tries again after this long.
+/// A node asks for the model's size at depth 0 no more often than this, and does not go where it was crowded out for as long.
 const SAMPLE_MS: u64 = 600_000;
 /// Nodes that are asked at once who keeps a shard.
 const ASKED: usize = 2;
@@ -49,25 +49,49 @@ pub(crate) struct Service {
     point: u64,
     seq: u64,
     publish_ms: u64,
-    /// When the sample is tried again; it stands first in `places` if the node is in it or about to try.
+    /// Depth 0 is not tried before this.
     sample_ms: u64,
+    /// At depth 0 to learn the model's size.
+    asks_size: bool,
     depth: u8,
     places: Vec<Place>,
-    /// How many servers the model has, as the last directories said.
-    servers: [u32; COPIES],
+    /// How many servers the model has, as the last directories of depth 0 said, and as those of `depth` did, the last ones first.
+    said: [[u32; COPIES]; 2],
+    /// The number that places and depth come from.
+    servers: u32,
+}
+
+/// The median of the answers that name a number, and how many these are.
+fn median(said: &[u32; COPIES]) -> (Option<u32>, usize) {
+    let mut known: Vec<u32> = said.iter().copied().filter(|servers| *servers > 0).collect();
+    known.sort_unstable();
+    (known.get(known.len() / 2).copied(), known.len())
 }
 
 impl Service {
     pub fn new(terms: Terms, me: Contact, now_ms: u64) -> Self {
         let point = Shard::point(&terms.model, &me.node);
         let places = vec![Place::new(Shard::at(terms.model, 0, point), now_ms)];
-        let (publish_ms, sample_ms) = (now_ms + PUBLISH_MS, now_ms + SAMPLE_MS);
-        Self { terms, me, point, seq: 0, publish_ms, sample_ms, depth: 0, places, servers: [0; COPIES] }
+        let publish_ms = now_ms + PUBLISH_MS;
+        let (said, servers) = ([[0; COPIES]; 2], 0);
+        Self {
+            terms,
+            me,
+            point,
+            seq: 0,
+            publish_ms,
+            sample_ms: now_ms,
+            asks_size: false,
+            depth: 0,
+            places,
+            said,
+            servers,
+        }
     }
 
     pub fn wake_ms(&self) -> u64 {
         let places = self.places.iter().map(Place::wake_ms).min().unwrap_or(u64::MAX);
-        places.min(self.publish_ms).min(self.sample_ms)
+        places.min(self.publish_ms)
     }
 
     /// The directories that it publishes at.
@@ -81,20 +105,17 @@ impl Service {
     }
 
     pub fn tick(&mut self, now_ms: u64, contacts: &[NodeId], keys: &impl Keys, effects: &mut Vec<Effect>) {
-        if now_ms >= self.sample_ms {
-            self.sample_ms = now_ms + SAMPLE_MS;
-            if self.places.iter().all(|place| place.shard.depth > 0) {
-                self.places.insert(0, Place::new(Shard::at(self.terms.model, 0, self.point), now_ms));
-            }
-        }
         let renew = now_ms >= self.publish_ms;
         if renew {
             self.publish_ms = now_ms + PUBLISH_MS;
         }
         let offer = self.offer(now_ms, keys);
+        // Those to whom there is a connection first.
+        let mut guides: Vec<NodeId> = self.targets().map(|target| target.node).collect();
+        guides.extend(contacts.iter().filter(|node| !guides.contains(node)).copied().collect::<Vec<_>>());
         for place in &mut self.places {
             place.give_up(now_ms);
-            place.ask(now_ms, contacts, effects);
+            place.ask(now_ms, &guides, effects);
             let late = |target: &Target| target.tries > 0 && now_ms >= target.sent_ms + ANSWER_MS;
             for target in place.targets.iter_mut().filter(|target| renew || late(target)) {
                 effects.extend(offer.as_ref().map(|offer| target.send(place.shard.depth, offer, now_ms)));
@@ -142,28 +163,46 @@ impl Service {
             return;
         };
         target.tries = 0;
-        self.servers.rotate_right(1);
-        self.servers[0] = servers;
+        let said = &mut self.said[usize::from(shard.depth > 0)];
+        said.rotate_right(1);
+        said[0] = servers;
         let crowded = refusal == Some(&Refusal::Crowded);
-        let mut seen = self.servers;
-        seen.sort_unstable();
-        let known = seen.iter().filter(|servers| **servers > 0).count();
-        if known > 0 {
-            let median = seen[COPIES - 1 - (known - 1) / 2];
-            self.depth = depth_for(median, self.depth);
-        }
         if refusal.is_some() && !crowded {
             self.places[at].fail(from, now_ms);
         }
-        // One directory that says that it is full is not believed alone.
-        let sample = shard.depth == 0 && self.depth > 0;
-        if crowded && (sample || shard.depth != self.depth) {
-            self.places.remove(at);
+        self.settle(now_ms, shard.depth, crowded);
+    }
+
+    /// Publishes where it belongs, by how many servers the directories of a depth say that there are. Those of a deeper shard may know
+    /// of too few only because others are still on their way there: they send a node deeper, or to depth 0 to ask, never back.
+    fn settle(&mut self, now_ms: u64, told_at: u8, crowded: bool) {
+        let (Some(servers), answers) = median(&self.said[usize::from(told_at > 0)]) else { return };
+        // One directory alone is not believed that most have gone.
+        let sure = told_at == 0 && answers > 1;
+        let depth = depth_for(servers, self.depth);
+        let stands = self.places.iter().any(|place| place.shard.depth == 0);
+        if sure || depth > self.depth || told_at == 0 && depth == self.depth {
+            self.servers = servers;
+            self.asks_size &= !sure;
+            if depth != self.depth {
+                (self.depth, self.said[1], self.sample_ms) = (depth, [0; COPIES], now_ms + SAMPLE_MS);
+            }
+        } else if told_at > 0
+            && now_ms >= self.sample_ms
+            && !stands
+            && (depth < self.depth || in_sample(self.point, servers, false))
+        {
+            (self.asks_size, self.said[0], self.sample_ms) = (true, [0; COPIES], now_ms + SAMPLE_MS);
         }
-        self.places.retain(|place| place.shard.depth == 0 || place.shard.depth == self.depth);
-        let shard = Shard::at(self.terms.model, self.depth, self.point);
-        if self.places.iter().all(|place| place.shard != shard) {
-            self.places.push(Place::new(shard, now_ms));
+        // One directory that says that depth 0 is full is believed by those who are elsewhere too.
+        let full = crowded && told_at == 0;
+        let sample = self.depth > 0 && (self.asks_size || stands && !full && in_sample(self.point, self.servers, true));
+        let depths = [sample.then_some(0), Some(self.depth)];
+        self.places.retain(|place| depths.contains(&Some(place.shard.depth)));
+        for depth in depths.into_iter().flatten() {
+            if self.places.iter().all(|place| place.shard.depth != depth) {
+                self.places.push(Place::new(Shard::at(self.terms.model, depth, self.point), now_ms));
+            }
         }
     }
 
@@ -248,5 +287,105 @@ impl Place {
             self.failed.remove(0);
         }
         self.failed.push((node, now_ms + FAILED_MS));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_types::offer::{Audience, BEACONS};
+    use skep_types::{BlockRange, ModelId};
+
+    struct Anyone;
+
+    impl Keys for Anyone {
+        fn sign(&self, _: &[u8]) -> [u8; 64] {
+            [0; 64]
+        }
+
+        fn verify(&self, _: &NodeId, _: &[u8], _: &[u8; 64]) -> bool {
+            true
+        }
+    }
+
+    fn contact(id: u8) -> Contact {
+        Contact { node: NodeId([id; 32]), addrs: Vec::new() }
+    }
+
+    /// A service of a node whose point is far above any sample of thousands.
+    fn service() -> Service {
+        let model = ModelId([5; 32]);
+        let blocks = BlockRange::new(0, 4).unwrap_or_else(|_| unreachable!());
+        let terms = Terms {
+            model,
+            blocks,
+            price: 1,
+            decode_ns: 1,
+            prefill_ns: 1,
+            visit_us: 0,
+            wait_us: 0,
+            goodput_kib_s: 1,
+            memory: 1,
+            audience: Audience::Anyone,
+            beacons: [0; BEACONS],
+        };
+        let high = (0..255).find(|id| Shard::point(&model, &NodeId([*id; 32])) > u64::MAX / 2);
+        Service::new(terms, contact(high.unwrap_or(0)), 0)
+    }
+
+    fn depths(service: &Service) -> Vec<u8> {
+        service.places.iter().map(|place| place.shard.depth).collect()
+    }
+
+    /// Three directories of the place at a depth say how many servers there are.
+    fn say(service: &mut Service, now_ms: u64, depth: u8, servers: u32) {
+        let shard = Shard::at(service.terms.model, depth, service.point);
+        let all = [250, 251, 252].map(contact);
+        service.there(now_ms, all[0].node, &shard, &all, &Anyone, &mut Vec::new());
+        for directory in &all {
+            service.answered(now_ms, directory.node, &shard, None, servers);
+        }
+    }
+
+    #[test]
+    fn a_deeper_shard_that_seems_empty_sends_nobody_back_until_depth_0_agrees() {
+        let mut service = service();
+        say(&mut service, 1_000, 0, 5_000);
+        assert_eq!((service.depth, depths(&service)), (3, vec![3]));
+        say(&mut service, 2_000, 3, 40);
+        say(&mut service, SAMPLE_MS, 3, 40);
+        assert_eq!((service.depth, depths(&service)), (3, vec![3]));
+        say(&mut service, SAMPLE_MS + 1_000, 3, 40);
+        assert_eq!((service.depth, depths(&service)), (3, vec![3, 0]), "it asks");
+        say(&mut service, SAMPLE_MS + 2_000, 0, 5_000);
+        assert_eq!((service.depth, depths(&service)), (3, vec![3]), "they are only late");
+        say(&mut service, 2 * SAMPLE_MS, 3, 40);
+        assert_eq!(depths(&service), [3]);
+        say(&mut service, 2 * SAMPLE_MS + 1_000, 3, 40);
+        say(&mut service, 2 * SAMPLE_MS + 2_000, 0, 300);
+        assert_eq!((service.depth, depths(&service)), (0, vec![0]), "they are gone");
+    }
+
+    #[test]
+    fn a_deeper_shard_that_is_too_full_sends_nodes_deeper() {
+        let mut service = service();
+        say(&mut service, 1_000, 0, 5_000);
+        say(&mut service, 2_000, 3, 11_000);
+        assert_eq!((service.depth, depths(&service)), (4, vec![4]));
+    }
+
+    #[test]
+    fn who_has_one_of_the_lowest_points_publishes_at_depth_0_too() {
+        let mut service = service();
+        service.point = 1 << 40;
+        say(&mut service, 1_000, 0, 5_000);
+        assert_eq!((service.depth, depths(&service)), (3, vec![0, 3]));
+        let shard = Shard::at(service.terms.model, 0, service.point);
+        service.answered(2_000, NodeId([250; 32]), &shard, Some(&Refusal::Crowded), 5_000);
+        assert_eq!(depths(&service), [3], "unless many crowd it out");
+        say(&mut service, 3_000, 3, 5_000);
+        assert_eq!(depths(&service), [3]);
+        say(&mut service, SAMPLE_MS + 3_000, 3, 5_000);
+        assert_eq!(depths(&service), [3, 0]);
     }
 }

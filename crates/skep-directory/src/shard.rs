@@ -6,6 +6,8 @@ use skep_types::{ModelId, NodeId};
 
 /// Servers of one shard that are aimed at: a directory then keeps some 2,100 offers in three shards.
 pub const SHARD_TARGET: u32 = 700;
+/// Servers with the lowest points, which publish at depth 0 too. From half of them a model's size is known to a tenth.
+pub const SAMPLE: usize = 256;
 /// The deepest shard: a model with a thousand million servers.
 pub const DEPTH_MAX: u8 = 20;
 /// By how much the estimate must leave a depth's range before a node moves: ratio as (numerator, denominator).
@@ -52,17 +54,34 @@ impl Shard {
         digest(b"skep shard 1\0", &[&self.model.0, &[self.depth], &self.prefix.to_le_bytes()])
     }
 
-    /// How many servers the model has, if this shard keeps `count` offers and `highest` is the highest point of them.
-    pub fn servers(&self, count: usize, highest: u64) -> u32 {
-        let scale = 1u64 << self.depth;
-        if count < SHELF_MAX {
-            return u32::try_from(count as u64 * scale).unwrap_or(u32::MAX);
-        }
-        // The k-th lowest of n points lies at k / n of the range, on average.
-        let within = (u128::from(highest) << self.depth) & u128::from(u64::MAX);
-        let in_shard = ((count as u128 - 1) << 64) / within.max(1);
-        u32::try_from(in_shard * u128::from(scale)).unwrap_or(u32::MAX)
+    /// The place of the point from which the number of servers is told, if this shard keeps `count` offers; none if these are few. Those
+    /// in the lower half are there even if some who should publish here do not think so.
+    pub fn telling(count: usize) -> Option<usize> {
+        (count >= SAMPLE / 2).then(|| (count / 2).max(SAMPLE / 2))
     }
+
+    /// How many servers the model has, if this shard keeps `count` offers and `point` is the `k`-th lowest point of them, where `k` is
+    /// [`Self::telling`].
+    pub fn servers(&self, count: usize, point: Option<u64>) -> u32 {
+        let in_shard = match (point, Self::telling(count)) {
+            // The k-th lowest of n points lies at k / n of the range, on average.
+            (Some(point), Some(k)) => {
+                let within = (u128::from(point) << self.depth) & u128::from(u64::MAX);
+                ((k as u128 - 1) << 64) / within.max(1)
+            }
+            _ => count as u128,
+        };
+        // A full shelf has no room for others, who must be told to go deeper.
+        let least = if count < SHELF_MAX { count as u128 } else { (u128::from(SHARD_TARGET) * 3).div_ceil(2) + 1 };
+        u32::try_from(in_shard.max(least) << self.depth).unwrap_or(u32::MAX)
+    }
+}
+
+/// Whether a node stands in the sample at depth 0, by its point and the number of servers. One that stands there stays until it is
+/// well outside.
+pub(crate) fn in_sample(point: u64, servers: u32, stands: bool) -> bool {
+    let ahead = (u128::from(point) * u128::from(servers)) >> 64;
+    ahead < if stands { SAMPLE + SAMPLE / 2 } else { SAMPLE } as u128
 }
 
 /// The depth at which a model with so many servers is published, from the depth that was used so far.
@@ -139,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_shelf_tells_the_number_of_servers() {
+    fn a_shelf_tells_the_number_of_servers() {
         let mut points: Vec<u64> = (0..20_000u32)
             .map(|id| {
                 let mut node = [0; 32];
@@ -152,10 +171,31 @@ mod tests {
             let shard = Shard::at(MODEL, depth, u64::MAX);
             let inside: Vec<u64> =
                 points.iter().copied().filter(|point| shard.contains(*point)).take(SHELF_MAX).collect();
-            let servers = shard.servers(inside.len(), inside[inside.len() - 1]);
-            assert!((18_000..22_000).contains(&servers), "{servers} at depth {depth}");
+            // Those who are crowded out and do not come back make no difference.
+            for count in [SAMPLE, 700, SHELF_MAX] {
+                let point = inside[Shard::telling(count).unwrap() - 1];
+                let servers = shard.servers(count, Some(point));
+                assert!((17_000..23_000).contains(&servers), "{servers} at depth {depth}");
+            }
         }
-        assert_eq!(Shard::at(MODEL, 3, 0).servers(10, 5), 80);
+        assert_eq!(Shard::at(MODEL, 3, 0).servers(10, None), 80);
+    }
+
+    #[test]
+    fn who_does_not_fit_on_a_shelf_is_sent_deeper() {
+        let shard = Shard::at(MODEL, 0, 0);
+        let few = Some(u64::MAX - 1);
+        assert_eq!(shard.servers(SHELF_MAX - 1, few), SHELF_MAX as u32 - 1);
+        assert!(depth_for(shard.servers(SHELF_MAX, few), 0) > 0);
+    }
+
+    #[test]
+    fn the_sample_is_those_with_the_lowest_points() {
+        let servers = 10 * SAMPLE as u32;
+        let places = |point: u64| [false, true].map(|stands| in_sample(point, servers, stands));
+        assert_eq!(places(u64::MAX / 11), [true, true]);
+        assert_eq!(places(u64::MAX / 8), [false, true]);
+        assert_eq!(places(u64::MAX / 6), [false, false]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The offers of one shard.
 
-use crate::message::{OFFERS_MAX, Refusal};
+use crate::message::{Near, OFFERS_MAX, Refusal};
 use crate::shard::rank;
 use crate::{PUBLISH_MS, Shard};
-use skep_types::offer::Offer;
+use skep_types::offer::{Offer, Terms};
 use skep_types::signed::{Keys, Signed};
 use skep_types::{BlockRange, NodeId};
 use std::collections::BTreeMap;
@@ -11,12 +11,17 @@ use std::collections::BTreeMap;
 /// Offers that a shard keeps: some 300 kB. Well above what a shard aims at, so that only the sample at depth 0 is ever full.
 pub const SHELF_MAX: usize = 1024;
 
+/// How long the number of servers is told before it is worked out again.
+const TOLD_MS: u64 = 1_000;
+
 /// Offers by point and node.
 #[derive(Debug)]
 pub(crate) struct Shelf {
     offers: BTreeMap<(u64, NodeId), Signed<Offer>>,
     /// When all that publish here have done so once.
     whole_ms: u64,
+    /// What was last told of the number of servers, and when.
+    told: (u32, u64),
 }
 
 /// What became of an offer that is kept.
@@ -30,7 +35,7 @@ pub(crate) enum Change {
 
 impl Shelf {
     pub fn new(now_ms: u64) -> Self {
-        Self { offers: BTreeMap::new(), whole_ms: now_ms + PUBLISH_MS }
+        Self { offers: BTreeMap::new(), whole_ms: now_ms + PUBLISH_MS, told: (0, 0) }
     }
 
     pub fn len(&self) -> usize {
@@ -39,11 +44,16 @@ impl Shelf {
 
     /// How many servers the model has, about; 0 as long as that is not known. An estimate from a shelf that has just been put
     /// up would send a model's nodes to a lesser depth and soon back.
-    pub fn servers(&self, shard: &Shard, now_ms: u64) -> u32 {
+    pub fn servers(&mut self, shard: &Shard, now_ms: u64) -> u32 {
         if now_ms < self.whole_ms {
             return 0;
         }
-        shard.servers(self.len(), self.offers.last_key_value().map_or(0, |((point, _), _)| *point))
+        if now_ms < self.told.1 + TOLD_MS {
+            return self.told.0;
+        }
+        let point = Shard::telling(self.len()).and_then(|k| self.offers.keys().nth(k - 1));
+        self.told = (shard.servers(self.len(), point.map(|(point, _)| *point)), now_ms);
+        self.told.0
     }
 
     pub fn has(&self, point: u64, node: NodeId) -> bool {
@@ -92,9 +102,9 @@ impl Shelf {
     }
 
     /// Offers that hold some of `blocks`, at most [`OFFERS_MAX`]. They are chosen in rounds: in round `r` those that hold a block with
-    /// fewer than `r` holders so far, alternately the one with the fastest claim and the one that the salt draws. So every
-    /// block that anyone holds is in the answer, and whoever claims to be fast can fill no more than half of it.
-    pub fn find(&self, blocks: BlockRange, salt: u64, now_s: u64) -> Vec<Signed<Offer>> {
+    /// fewer than `r` holders so far, alternately the one that claims to serve the asker fastest ([`claim`]) and the one that the salt
+    /// draws. So every block that anyone holds is in the answer, and whoever claims to be fast can fill no more than half of it.
+    pub fn find(&self, blocks: BlockRange, salt: u64, near: &Near, now_s: u64) -> Vec<Signed<Offer>> {
         let useful = |offer: &&Signed<Offer>| {
             let held = offer.statement.terms.blocks;
             offer.statement.expires > now_s && held.start() < blocks.end() && blocks.start() < held.end()
@@ -105,14 +115,24 @@ impl Shelf {
         let found: Vec<(&(u64, NodeId), &Signed<Offer>)> =
             self.offers.iter().filter(|(_, offer)| useful(offer)).collect();
         let mut fast: Vec<usize> = (0..found.len()).collect();
-        // What was not measured is not fast.
-        fast.sort_by_key(|at| (found[*at].1.statement.terms.decode_ns.wrapping_sub(1), rank(found[*at].0.0, salt)));
+        fast.sort_by_cached_key(|at| (claim(&found[*at].1.statement.terms, near), rank(found[*at].0.0, salt)));
         let mut drawn: Vec<usize> = (0..found.len()).collect();
         drawn.sort_by_key(|at| by_draw(found[*at]));
         let spans: Vec<BlockRange> = found.iter().map(|(_, offer)| offer.statement.terms.blocks).collect();
         let picked = pick(&spans, blocks, [&fast, &drawn]);
         picked.into_iter().map(|at| found[at].1.clone()).collect()
     }
+}
+
+/// What a token costs an asker for each block of an offer, by its claims, in nanoseconds: computing it, and its part of a trip there. No
+/// way between two nodes is shorter than the difference of their ways to a beacon, and with beacons on all sides the greatest of these
+/// is close to it. What was not measured is not fast.
+fn claim(terms: &Terms, near: &Near) -> u64 {
+    let known = |there: u16, here: u16| there < u16::MAX && here < u16::MAX;
+    let ways = terms.beacons.iter().zip(near).filter(|(there, here)| known(**there, **here));
+    let way = ways.map(|(there, here)| there.abs_diff(*here)).max().unwrap_or(0);
+    let compute = if terms.decode_ns == 0 { u64::from(u32::MAX) } else { u64::from(terms.decode_ns) };
+    compute + u64::from(way) * 100_000 / u64::from(terms.blocks.len())
 }
 
 /// See [`Shelf::find`].

@@ -86,7 +86,7 @@ fn ten_thousand_keys_fill_one_shard_and_no_more() {
     assert!(crowded > 5_000, "{crowded}");
     points.sort_unstable();
     // Those with the lowest points are there, and the number of all is known from them.
-    let find = Message::Find { shard: Shard::at(MODEL, 0, 0), blocks: blocks(0, 4), salt: 1 };
+    let find = Message::Find { shard: Shard::at(MODEL, 0, 0), blocks: blocks(0, 4), salt: 1, near: FAR };
     let found = lone.ask(20_000, START_MS + PUBLISH_MS, find);
     let Some(Message::Found { servers, offers, .. }) = found else { panic!() };
     assert!((9_000..11_000).contains(&servers), "{servers}");
@@ -103,10 +103,29 @@ fn claims_of_speed_fill_at_most_half_of_an_answer() {
         claim.terms.decode_ns = if id % 10 == 0 { 10_000 } else { 1_000_000 };
         lone.ask(id, START_MS, publish(Signed::sign(claim, &Toy(node(id))).unwrap()));
     }
-    let found = lone.ask(999, START_MS, Message::Find { shard: Shard::at(MODEL, 0, 0), blocks: blocks(0, 4), salt: 3 });
+    let find = Message::Find { shard: Shard::at(MODEL, 0, 0), blocks: blocks(0, 4), salt: 3, near: FAR };
+    let found = lone.ask(999, START_MS, find);
     let Some(Message::Found { offers, .. }) = found else { panic!() };
     let fast = offers.iter().filter(|offer| offer.statement.terms.decode_ns == 10_000).count();
     assert!((OFFERS_MAX / 2..=OFFERS_MAX * 3 / 4).contains(&fast), "{fast} of {}", offers.len());
+}
+
+#[test]
+fn half_of_an_answer_is_near_the_asker() {
+    let mut lone = Lone::new();
+    for id in 1..=400 {
+        let mut claim = offer(id, MODEL, 1, NOW_S + 60).statement;
+        // All as fast, and one in ten within two milliseconds of the asker.
+        claim.terms.beacons =
+            if id % 10 == 0 { [300, 120, 90, 80, 70, 60, 50, 40] } else { [300, 500, 90, 80, 70, 60, 50, 40] };
+        lone.ask(id, START_MS, publish(Signed::sign(claim, &Toy(node(id))).unwrap()));
+    }
+    let near = [u16::MAX, 140, u16::MAX, 70, 70, 70, 50, 50];
+    let found =
+        lone.ask(999, START_MS, Message::Find { shard: Shard::at(MODEL, 0, 0), blocks: blocks(0, 4), salt: 3, near });
+    let Some(Message::Found { offers, .. }) = found else { panic!() };
+    let close = offers.iter().filter(|offer| offer.statement.terms.beacons[1] == 120).count();
+    assert!((OFFERS_MAX / 2..=OFFERS_MAX * 3 / 4).contains(&close), "{close} of {}", offers.len());
 }
 
 #[test]
@@ -139,8 +158,8 @@ fn messages_have_these_bytes() {
     let refused = Message::Refused { shard, reason: Refusal::Crowded, servers: 1 };
     assert_eq!(hex(&refused), "04".to_owned() + &shard_hex + "03" + "01000000");
     assert_eq!(hex(&Message::Leave { model: shard.model }), "05".to_owned() + &"02".repeat(32));
-    let find = Message::Find { shard, blocks: blocks(1, 9), salt: 7 };
-    assert_eq!(hex(&find), "06".to_owned() + &shard_hex + "0100000009000000" + "0700000000000000");
+    let find = Message::Find { shard, blocks: blocks(1, 9), salt: 7, near: [258; 8] };
+    assert_eq!(hex(&find), "06".to_owned() + &shard_hex + "0100000009000000" + "0700000000000000" + &"0201".repeat(8));
     let found = Message::Found { shard, servers: 1, size: 2, offers: Vec::new() };
     assert_eq!(hex(&found), "07".to_owned() + &shard_hex + "01000000" + "02000000" + "00000000");
     assert_eq!(hex(&Message::Roll { after: NodeId([1; 32]) }), "09".to_owned() + &"01".repeat(32));
@@ -161,7 +180,7 @@ proptest! {
         let shard = Shard { model: ModelId(model), depth, prefix };
         let message = match kind {
             0 => Message::Who { shard },
-            1 => Message::Find { shard, blocks: blocks(0, u32::MAX), salt },
+            1 => Message::Find { shard, blocks: blocks(0, u32::MAX), salt, near: [kind.into(); 8] },
             2 => Message::Publish { depth, offer: Box::new(offer(1, shard.model, 1, NOW_S + 60)) },
             3 => Message::Found { shard, servers: prefix, size: prefix, offers: Vec::new() },
             _ => Message::Refused { shard, reason: Refusal::Crowded, servers: prefix },

@@ -59,9 +59,9 @@ impl Config {
         Self {
             nodes,
             seed,
-            // All start at once; until the pauses between their questions have grown to two minutes, they ask in step.
-            settle_s: 300,
-            measure_s: 60,
+            // All start at once; until the depth of each model is known to all its servers, they open many connections.
+            settle_s: 210,
+            measure_s: 20,
             routes: 32,
             life_s: 3600,
             loss_permille: 10,

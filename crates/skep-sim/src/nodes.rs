@@ -141,7 +141,8 @@ impl Machine {
         u64::from(self.x) < SIDE / 2
     }
 
-    fn beacons(&self) -> [u16; BEACONS] {
+    /// Its delay to each beacon, as in an offer.
+    pub fn beacons(&self) -> [u16; BEACONS] {
         let mut all = [u16::MAX; BEACONS];
         for (at, beacon) in all.iter_mut().enumerate() {
             let (x, y) = (at as u64 % 4 * SIDE / 3, at as u64 / 4 * SIDE);

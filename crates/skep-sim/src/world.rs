@@ -182,8 +182,8 @@ impl World {
             Event::Deliver(delivery) => self.deliver(*delivery),
             Event::End { index, life } if self.nodes[index as usize].life == life => self.end(index),
             Event::Browse { index, life } if self.nodes[index as usize].life == life => {
-                let node = &self.nodes[index as usize];
-                let input = find(BROWSES, node.machine.model, node.servers, self.rng.draw());
+                let Node { machine, servers, .. } = self.nodes[index as usize];
+                let input = find(BROWSES, &machine, machine.model, servers, self.rng.draw());
                 self.queue.push(now + BROWSE_MS, Event::Browse { index, life });
                 self.step(index, input);
             }
@@ -206,7 +206,7 @@ impl World {
             self.serve(index, BlockRange::new(start, start + machine.room).ok());
         } else {
             let salt = self.rng.draw();
-            self.step(index, find(JOINS, machine.model, 0, salt));
+            self.step(index, find(JOINS, &machine, machine.model, 0, salt));
         }
         if self.config.life_s > 0 {
             // An exponential life: minus the logarithm of a uniform number.
@@ -283,10 +283,11 @@ impl World {
         if sender.liar {
             self.lie(&mut message);
         }
-        let bytes = borsh::object_length(&message).unwrap_or(0) as u64 + OVERHEAD_BYTES;
-        let member = self.nodes[index as usize].member.as_ref();
+        let now = self.queue.now_ms() - EPOCH_MS;
+        let measured = now >= self.config.settle_s * 1000;
+        let keeps = |node: &Node| node.member.as_ref().is_some_and(|member| member.keeps(&to));
         let both = match message {
-            Message::Who { .. } | Message::Find { .. } if member.is_none_or(|member| !member.keeps(&to)) => {
+            Message::Who { .. } | Message::Find { .. } if measured && !keeps(&self.nodes[index as usize]) => {
                 HANDSHAKE_BYTES
             }
             Message::Publish { .. } => {
@@ -296,8 +297,8 @@ impl World {
             Message::Here { .. } => KEEP_ALIVE_BYTES * skep_directory::RENEW_MS / 20_000,
             _ => 0,
         };
-        let now = self.queue.now_ms() - EPOCH_MS;
-        if now >= self.config.settle_s * 1000 {
+        if measured {
+            let bytes = borsh::object_length(&message).unwrap_or(0) as u64 + OVERHEAD_BYTES;
             self.nodes[index as usize].sent += bytes + both;
             self.nodes[owner(&to).0 as usize].sent += both;
             self.messages += 1;
@@ -367,7 +368,8 @@ impl World {
         if self.nodes[index as usize].member.is_some() {
             self.quests.insert(ticket, Quest { gateway, model, start_ms: self.queue.now_ms() });
             let salt = self.rng.draw();
-            self.step(index, find(ticket, model, 0, salt));
+            let machine = self.nodes[index as usize].machine;
+            self.step(index, find(ticket, &machine, model, 0, salt));
         }
     }
 
@@ -451,6 +453,7 @@ fn kind(message: &Message) -> usize {
     }
 }
 
-fn find(ticket: u64, model: u32, servers: u32, salt: u64) -> Input {
-    Input::Find { ticket, model: model_id(model), blocks: whole(), servers, salt }
+/// A question for all blocks of a model, asked from a machine's place.
+fn find(ticket: u64, machine: &Machine, model: u32, servers: u32, salt: u64) -> Input {
+    Input::Find { ticket, model: model_id(model), blocks: whole(), servers, salt, near: machine.beacons() }
 }

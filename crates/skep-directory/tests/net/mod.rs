@@ -1,13 +1,14 @@
 //! A handful of members whose messages arrive at once, and keys that are none.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by tests, which use different parts")]
 
-use skep_directory::{Contact, Effect, Input, Member, Message};
+use skep_directory::{Contact, Effect, Input, Member, Message, Near};
 use skep_types::offer::{Audience, BEACONS, Offer, Terms};
 use skep_types::signed::{Keys, Signed};
 use skep_types::{BlockRange, ModelId, NodeId};
 use std::collections::BTreeMap;
 
 pub const START_MS: u64 = 1_700_000_000_000;
+pub const FAR: Near = [u16::MAX; BEACONS];
 pub const MODEL: ModelId = ModelId([5; 32]);
 
 /// Signs with its own key, which anyone could forge, and verifies against the signer's.
@@ -124,7 +125,7 @@ impl Net {
 
     /// What node `id` finds for all eight blocks.
     pub fn find(&mut self, id: u32, ticket: u64) -> Found {
-        let input = Input::Find { ticket, model: MODEL, blocks: blocks(0, 8), servers: 0, salt: ticket };
+        let input = Input::Find { ticket, model: MODEL, blocks: blocks(0, 8), servers: 0, salt: ticket, near: FAR };
         self.step(node(id), input);
         self.pass(12_000);
         self.found.remove(&ticket).unwrap()
