@@ -6,7 +6,7 @@ use crate::message::{Message, Near};
 use crate::search::{Question, Search};
 use crate::service::Service;
 use crate::shard::eligible;
-use skep_types::offer::{Offer, Terms, Volunteer};
+use skep_types::offer::{BEACONS, Offer, Terms, Volunteer};
 use skep_types::signed::{Keys, Signed};
 use skep_types::{BlockRange, ModelId, NodeId};
 use std::net::SocketAddr;
@@ -38,6 +38,8 @@ pub enum Input {
     Tick,
     /// Nodes that may know the network: from an invite, the local network or the address book.
     Meet(Vec<Contact>),
+    /// Where the node is, once that is measured.
+    Near(Near),
     /// The node serves this from now on, or nothing.
     Serve(Option<Terms>),
     /// Find who serves these blocks; the answer is [`Effect::Found`] with the ticket.
@@ -52,8 +54,6 @@ pub enum Input {
         servers: u32,
         /// Another one for each question.
         salt: u64,
-        /// Where this node is.
-        near: Near,
     },
     /// A message came.
     Message {
@@ -89,6 +89,7 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Member {
     me: Contact,
+    near: Near,
     willing: bool,
     contacts: Vec<Contact>,
     /// What the last answers said of the network's size.
@@ -107,6 +108,7 @@ impl Member {
     pub fn new(me: Contact, willing: bool, size: u32, now_ms: u64) -> Self {
         Self {
             me,
+            near: [u16::MAX; BEACONS],
             willing,
             contacts: Vec::new(),
             sizes: [size; 3],
@@ -170,9 +172,11 @@ impl Member {
         match input {
             Input::Tick => {}
             Input::Meet(contacts) => contacts.into_iter().for_each(|contact| self.meet(contact)),
+            Input::Near(near) => self.near = near,
             Input::Serve(terms) => self.serve(now_ms, terms, &mut effects),
-            Input::Find { ticket, model, blocks, servers, salt, near } => {
+            Input::Find { ticket, model, blocks, servers, salt } => {
                 if self.searches.len() < SEARCHES_MAX {
+                    let near = self.near;
                     self.searches.push(Search::new(ticket, model, servers, Question { blocks, salt, near }, now_ms));
                 } else {
                     effects.push(Effect::Found { ticket, offers: Vec::new(), servers: 0 });

@@ -182,8 +182,8 @@ impl World {
             Event::Deliver(delivery) => self.deliver(*delivery),
             Event::End { index, life } if self.nodes[index as usize].life == life => self.end(index),
             Event::Browse { index, life } if self.nodes[index as usize].life == life => {
-                let Node { machine, servers, .. } = self.nodes[index as usize];
-                let input = find(BROWSES, &machine, machine.model, servers, self.rng.draw());
+                let node = &self.nodes[index as usize];
+                let input = find(BROWSES, node.machine.model, node.servers, self.rng.draw());
                 self.queue.push(now + BROWSE_MS, Event::Browse { index, life });
                 self.step(index, input);
             }
@@ -200,13 +200,14 @@ impl World {
         let size = if life == 0 { self.config.nodes } else { 0 };
         self.nodes[index as usize].member = Some(Box::new(Member::new(me, true, size, now)));
         self.step(index, Input::Meet(contacts));
+        self.step(index, Input::Near(machine.beacons()));
         if life == 0 {
             let places = u64::from(BLOCKS / machine.room);
             let start = self.rng.below(places) as u32 * machine.room;
             self.serve(index, BlockRange::new(start, start + machine.room).ok());
         } else {
             let salt = self.rng.draw();
-            self.step(index, find(JOINS, &machine, machine.model, 0, salt));
+            self.step(index, find(JOINS, machine.model, 0, salt));
         }
         if self.config.life_s > 0 {
             // An exponential life: minus the logarithm of a uniform number.
@@ -368,8 +369,7 @@ impl World {
         if self.nodes[index as usize].member.is_some() {
             self.quests.insert(ticket, Quest { gateway, model, start_ms: self.queue.now_ms() });
             let salt = self.rng.draw();
-            let machine = self.nodes[index as usize].machine;
-            self.step(index, find(ticket, &machine, model, 0, salt));
+            self.step(index, find(ticket, model, 0, salt));
         }
     }
 
@@ -453,7 +453,6 @@ fn kind(message: &Message) -> usize {
     }
 }
 
-/// A question for all blocks of a model, asked from a machine's place.
-fn find(ticket: u64, machine: &Machine, model: u32, servers: u32, salt: u64) -> Input {
-    Input::Find { ticket, model: model_id(model), blocks: whole(), servers, salt, near: machine.beacons() }
+fn find(ticket: u64, model: u32, servers: u32, salt: u64) -> Input {
+    Input::Find { ticket, model: model_id(model), blocks: whole(), servers, salt }
 }

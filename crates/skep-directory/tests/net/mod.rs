@@ -125,7 +125,7 @@ impl Net {
 
     /// What node `id` finds for all eight blocks.
     pub fn find(&mut self, id: u32, ticket: u64) -> Found {
-        let input = Input::Find { ticket, model: MODEL, blocks: blocks(0, 8), servers: 0, salt: ticket, near: FAR };
+        let input = Input::Find { ticket, model: MODEL, blocks: blocks(0, 8), servers: 0, salt: ticket };
         self.step(node(id), input);
         self.pass(12_000);
         self.found.remove(&ticket).unwrap()
