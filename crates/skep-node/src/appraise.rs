@@ -9,16 +9,25 @@
 //! 2. *Excess.* What is left of the lap when all holds and all delays are taken off, less [`SLACK`] for each hop, nobody admits to. It is compared
 //!    with the sum of the excesses that the chain's nodes are charged with, and the difference is shared among them evenly (the projection of
 //!    Kaczmarz); no excess falls below zero. Nodes that are honest are cleared by other chains, so what stays is with the one that is not.
-//! 3. Bias and excess are added to the cost of a visit, and halve every [`HALF_LIFE`]: nobody is judged for ever by what once was.
+//! 3. *Failure.* A node that lived all the while and because of which an answer stood still is charged with that time, spread over
+//!    [`SPREAD`] tokens, and with [`STRIKE`] times as much for each time that this has happened before without an answer that went well since.
+//!    A node that vanished is charged with nothing.
+//! 4. Bias and excess are added to the cost of a visit, and halve every [`HALF_LIFE`]: nobody is judged for ever by what once was.
 //!
 //! Nothing that a node says makes it cheaper than the laps it takes part in.
 
-use skep_plan::Figures;
+use skep_plan::{Figures, UNKNOWN_VISIT};
 use skep_types::wire::NodeFigures;
 use std::time::{Duration, Instant};
 
 /// What the channels and threads of two machines may take of a hop without anybody being to blame.
 pub(crate) const SLACK: Duration = Duration::from_millis(1);
+/// Over how many tokens the time of a failure is spread: as many as a short answer has.
+const SPREAD: f64 = 64.0;
+/// Each further failure counts so many times as much, so that who keeps failing is tried ever more rarely: three half-lives later each time.
+const STRIKE: f64 = 8.0;
+/// The most that a node is charged with, microseconds.
+const EXCESS_MAX_US: f64 = 6e7;
 /// After this time half of a correction is forgotten.
 const HALF_LIFE: Duration = Duration::from_secs(60);
 
@@ -30,6 +39,8 @@ pub(crate) struct Appraisal {
     bias_us: f64,
     /// Microseconds of laps that nobody admits to and this node is charged with.
     excess_us: f64,
+    /// Failures since the last answer that went well.
+    strikes: u16,
     /// Mean time that it held a frame for, and of how many blocks, if it was seen at work.
     held: Option<(Duration, u32)>,
     /// When the corrections were last brought up to date.
@@ -81,6 +92,15 @@ impl Appraisal {
             self.bias_us += (sample - self.bias_us) / 2.0;
         }
         self.held = Some((held.hold, held.blocks));
+        self.strikes = 0;
+    }
+
+    /// Rule 3: an answer stood still for so long because of this node.
+    pub(crate) fn failed(&mut self, now: Instant, stall: Duration) {
+        self.age(now);
+        let charge = stall.as_secs_f64() * 1e6 / SPREAD * STRIKE.powi(self.strikes.into());
+        self.strikes = self.strikes.saturating_add(1);
+        self.excess_us = self.excess_us.max(charge).min(EXCESS_MAX_US);
     }
 
     /// The figures to plan by, where the way there takes `delay` and this gateway has `sessions` under way there.
@@ -93,7 +113,9 @@ impl Appraisal {
         let visit = match told {
             Some(told) => Some(micros(f64::from(told.visit_us) + self.correction_us(now))),
             // The blocks count for all that it held the frames for.
-            None => seen.map(|_| micros(excess)),
+            None if seen.is_some() => Some(micros(excess)),
+            // Nothing is known but that it failed.
+            None => (excess > 0.0).then(|| UNKNOWN_VISIT + micros(excess)),
         };
         let wait = told.map(|told| Duration::from_micros(told.wait_us.into())).or(seen.map(|_| Duration::ZERO));
         // A frame meets half of a visit of each other session on the average.
@@ -120,7 +142,7 @@ fn expected_us(told: &NodeFigures, blocks: u32) -> Option<f64> {
 }
 
 fn micros(us: f64) -> Duration {
-    Duration::from_secs_f64(us.clamp(0.0, 6e7) / 1e6)
+    Duration::from_secs_f64(us.clamp(0.0, EXCESS_MAX_US) / 1e6)
 }
 
 /// Compares a measured lap with what the nodes of its chain say, rules 1 and 2. `delays` is the sum of the one-way delays of all hops.

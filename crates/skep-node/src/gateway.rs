@@ -300,14 +300,14 @@ impl Gateway {
             state.drivers.insert(key, driver.inputs_in.clone());
             key
         };
-        let is_text = matches!(driver.sink, Sink::Text { .. });
+        let (is_text, began) = (matches!(driver.sink, Sink::Text { .. }), driver.started);
         let finished = driver.run(first).await;
         let mut state = self.state();
         state.drivers.remove(&key);
         state.members.under_way(&nodes, false);
         state.drawn = None;
         if let Some((report, summary)) = finished {
-            state.members.learn(&report, &self.inner.net);
+            state.members.learn(&report, began, &self.inner.net);
             // A vector has neither tokens nor laps, so it leaves the last text where people look.
             if is_text {
                 state.last_answer = Some(summary);

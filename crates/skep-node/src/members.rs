@@ -34,6 +34,8 @@ pub(crate) struct Members {
 struct Member {
     join: Join,
     alive: bool,
+    /// Since when it is, or is not.
+    since: Instant,
     /// Known by its offers, heard of last at this time; a node that joined this gateway tells it everything itself.
     found: Option<Found>,
     frames: u64,
@@ -73,8 +75,19 @@ impl Members {
             .remove(&node)
             .map_or((0, 0, Appraisal::default()), |member| (member.frames, member.sessions, member.appraisal));
         let watch = net.map(|net| net.watch(node));
-        self.by_node
-            .insert(node, Member { join, alive: true, found: None, frames, sessions, appraisal, _watch: watch });
+        self.by_node.insert(
+            node,
+            Member {
+                join,
+                alive: true,
+                since: Instant::now(),
+                found: None,
+                frames,
+                sessions,
+                appraisal,
+                _watch: watch,
+            },
+        );
         Ok(())
     }
 
@@ -105,7 +118,7 @@ impl Members {
         if !reached || member.alive {
             return false;
         }
-        member.alive = true;
+        (member.alive, member.since) = (true, Instant::now());
         // A new watch does not remember that the node was away.
         member._watch = None;
         member._watch = Some(net.watch(node));
@@ -132,7 +145,7 @@ impl Members {
     pub(crate) fn set_alive(&mut self, node: NodeId, alive: bool) -> bool {
         match self.by_node.get_mut(&node) {
             Some(member) if member.alive != alive => {
-                member.alive = alive;
+                (member.alive, member.since) = (alive, Instant::now());
                 true
             }
             _ => false,
@@ -184,8 +197,19 @@ impl Members {
         }
     }
 
-    /// Learns from a finished answer: how many frames each stage handled, how far apart they are, and how long a lap took.
-    pub(crate) fn learn(&mut self, report: &Report, net: &Net) {
+    /// Learns from a finished answer that began then: how many frames each stage handled, how far apart they are, how long a lap took,
+    /// and who failed.
+    pub(crate) fn learn(&mut self, report: &Report, began: Instant, net: &Net) {
+        for recovery in &report.recoveries {
+            for node in &recovery.lost {
+                match self.by_node.get_mut(node) {
+                    Some(member) if member.alive && member.since <= began => {
+                        member.appraisal.failed(Instant::now(), recovery.stall);
+                    }
+                    _ => {}
+                }
+            }
+        }
         for hop in &report.hops {
             if let Some(member) = self.by_node.get_mut(&hop.stage.peer.node) {
                 member.frames += u64::from(hop.frames);
@@ -256,7 +280,16 @@ impl Member {
     fn away(peer: Peer, terms: &Terms, now: Instant) -> Self {
         let join = Join { peer, model: terms.model, blocks: terms.blocks, pid: None, invite: None };
         let found = Some(Found { at: now, dialled: false });
-        Self { join, alive: false, found, frames: 0, sessions: 0, appraisal: Appraisal::default(), _watch: None }
+        Self {
+            join,
+            alive: false,
+            since: now,
+            found,
+            frames: 0,
+            sessions: 0,
+            appraisal: Appraisal::default(),
+            _watch: None,
+        }
     }
 
     fn figures(&self, now: Instant, rtt: Option<Duration>) -> skep_plan::Figures {

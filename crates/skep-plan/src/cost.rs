@@ -28,7 +28,8 @@
 //!
 //! A peer is never excluded because something is unknown of it. A figure that was not measured is taken as [`PESSIMISM`] times
 //! the [`PESSIMISTIC_PERCENTILE`]th percentile (nearest rank) of that figure over the measured peers, or as a constant of this module
-//! if nobody was measured. Unknown memory costs [`UNKNOWN_MEMORY`] once, as a refusal and a new plan may follow. The delay
+//! if nobody was measured. A time is never guessed to be longer than that constant: one peer that is slow, or that a gateway charges for
+//! its failures, must not make all unknown ones look slower than itself. Unknown memory costs [`UNKNOWN_MEMORY`] once, as a refusal and a new plan may follow. The delay
 //! between two peers that have not measured each other is what the way over the gateway or over the best common beacon takes, which
 //! is never less than a direct way should take.
 

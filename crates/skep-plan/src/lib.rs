@@ -21,7 +21,7 @@ mod turn;
 mod weights;
 
 pub use balance::{GAIN, HOLDERS_KEPT, Holding, Joiner, MOVES_MAX, Move, join, rebalance, supply};
-pub use cost::{Candidate, Cost, Figures, Label, Prefer, Request, StageCost, Way};
+pub use cost::{Candidate, Cost, Figures, Label, Prefer, Request, StageCost, UNKNOWN_VISIT, Way};
 pub use network::{Gateway, Links, MAX_BEACONS, MAX_PEERS, Network, TooManyPeers};
 pub use place::{PlanError, place};
 pub use plan::{Explanation, MAX_BLOCKS, NoPlan, Plan};

@@ -126,12 +126,12 @@ struct Guess {
 
 impl Guess {
     fn from(candidates: &[Candidate], gateway: Gateway) -> Self {
-        let times = |figure: fn(&Figures) -> Option<Duration>| {
+        let times = |figure: fn(&Figures) -> Option<Duration>, most: Duration| {
             let mut all: Vec<Duration> = candidates.iter().filter_map(|c| figure(&c.figures)).collect();
             all.sort_unstable();
-            all.get(nearest_rank(all.len())).map(|time| (*time).min(MAX_FIGURE) * PESSIMISM as u32)
+            all.get(nearest_rank(all.len())).map(|time| ((*time).min(MAX_FIGURE) * PESSIMISM as u32).min(most))
         };
-        let decode = times(|figures| figures.decode_block);
+        let decode = times(|figures| figures.decode_block, UNKNOWN_BLOCK);
         let others = candidates.iter().filter(|c| c.offer.peer.node != gateway.node);
         let mut goodputs: Vec<u64> = others.filter_map(|c| c.figures.goodput).collect();
         goodputs.sort_unstable_by(|a, b| b.cmp(a));
@@ -139,10 +139,10 @@ impl Guess {
         Self {
             decode: decode.unwrap_or(UNKNOWN_BLOCK),
             // A token of a prefill never takes longer than one that comes alone.
-            prefill: times(|figures| figures.prefill_block).or(decode).unwrap_or(UNKNOWN_BLOCK),
-            visit: times(|figures| figures.visit).unwrap_or(UNKNOWN_VISIT),
-            wait: times(|figures| figures.wait).unwrap_or(UNKNOWN_WAIT),
-            delay: times(|figures| figures.delay).unwrap_or(UNKNOWN_DELAY),
+            prefill: times(|figures| figures.prefill_block, UNKNOWN_BLOCK).or(decode).unwrap_or(UNKNOWN_BLOCK),
+            visit: times(|figures| figures.visit, UNKNOWN_VISIT).unwrap_or(UNKNOWN_VISIT),
+            wait: times(|figures| figures.wait, UNKNOWN_WAIT).unwrap_or(UNKNOWN_WAIT),
+            delay: times(|figures| figures.delay, UNKNOWN_DELAY).unwrap_or(UNKNOWN_DELAY),
             goodput: goodput.unwrap_or(UNKNOWN_GOODPUT).max(1),
         }
     }

@@ -117,6 +117,14 @@ fn an_unmeasured_peer_is_taken_as_worse_than_most_but_is_taken() {
 }
 
 #[test]
+fn one_peer_that_is_charged_for_failing_makes_unknown_ones_no_worse_than_if_nobody_were_known() {
+    let mut failing = node_of(1, 0, 8, 1);
+    failing.figures.visit = Some(Duration::from_secs(60));
+    let plan = network(&[failing, Candidate::unknown(offer(2, 0, 8))]).plan(&request()).unwrap();
+    assert_eq!(plan.stages[0].peer.node, node(2), "{plan:?}");
+}
+
+#[test]
 fn beacons_tell_that_two_peers_are_near_each_other() {
     let far = |id, start, end| {
         let mut far = node_of(id, start, end, 1);

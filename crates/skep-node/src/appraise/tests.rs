@@ -68,6 +68,35 @@ fn one_answer_is_enough_to_make_a_liar_dearer_than_its_word() {
 }
 
 #[test]
+fn who_lets_answers_stand_still_is_tried_ever_more_rarely_until_one_goes_well() {
+    let now = Instant::now();
+    let mut silent = Appraisal::default();
+    silent.tell(told(1, 1));
+    let visit = |node: &Appraisal, at| node.figures(at, None, 0, 2).visit.unwrap();
+    silent.failed(now, ms(2000));
+    assert!(visit(&silent, now) > ms(31) && visit(&silent, now) < ms(32));
+    let later = |minutes: u64| now + Duration::from_secs(60 * minutes);
+    let early = visit(&silent, later(4));
+    assert!(early < ms(2));
+    silent.failed(later(4), ms(2000));
+    // As early as that only three minutes later than the last time.
+    assert!(visit(&silent, later(8)) > 7 * early && visit(&silent, later(11)) < early + ms(1));
+    for _ in 0..9 {
+        silent.failed(later(12), ms(2000));
+    }
+    assert!(visit(&silent, later(12)) <= Duration::from_secs(60));
+    compare(later(13), ms(3), ms(2), &mut [(&mut silent, Held { hold: ms(1), blocks: 2 }, false)]);
+    assert!(visit(&silent, later(13)) < ms(2), "it answers now");
+    silent.failed(later(13), ms(2000));
+    assert!(visit(&silent, later(13)) < ms(40));
+    // Who tells nothing and was never seen at work is no better for it.
+    let mut unknown = Appraisal::default();
+    assert_eq!(unknown.figures(now, None, 0, 2).visit, None);
+    unknown.failed(now, ms(2000));
+    assert!(visit(&unknown, now) > visit(&silent, later(13)));
+}
+
+#[test]
 fn what_a_node_admits_to_is_charged_to_it_alone() {
     let now = Instant::now();
     let (mut slow, mut quick) = (Appraisal::default(), Appraisal::default());
