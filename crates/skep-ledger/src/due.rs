@@ -8,20 +8,28 @@
 use crate::round::Round;
 use crate::state::State;
 use crate::{Refusal, TxId};
+use borsh::{BorshDeserialize, BorshSerialize};
 use skep_types::{ModelId, NodeId};
 
 /// What one block carries out at most: some milliseconds of work.
 pub const DUE_MAX: usize = 4096;
 
 /// Something that ends at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Due {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub enum Due {
+    /// A tab.
     Tab(TxId),
+    /// A provider's ask for a model.
     Ask(NodeId, ModelId),
+    /// Part of a provider's bond leaves.
     Bond(NodeId),
+    /// A case is forgotten.
     Case([u8; 32]),
+    /// Bids for an order, or what it is paid with.
     Order(TxId),
+    /// A round is cleared.
     Round(Round),
+    /// The hour that a seller sold.
     Sale(Round, NodeId),
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Each module states its law: [`account`] transfers and fees, [`emission`] new money, [`ask`] what providers ask for, [`tab`] and [`voucher`]
 //! how they are paid, [`meter`] how both sides of a tab keep their risk to one window, [`bond`] what a cheat loses, [`order`] reservations, [`round`] batch
-//! capacity, [`auction`] and [`stream`] their arithmetic, [`due`] what happens by itself, [`tx`] the bytes.
+//! capacity, [`auction`] and [`stream`] their arithmetic, [`due`] what happens by itself, [`tree`] the state root and its proofs, [`tx`] the bytes.
 
 pub mod account;
 mod amount;
@@ -29,10 +29,12 @@ pub mod order;
 mod params;
 mod refusal;
 pub mod round;
+mod rows;
 mod state;
 pub mod stream;
 pub mod tab;
 mod table;
+pub mod tree;
 pub mod tx;
 pub mod voucher;
 
@@ -47,7 +49,9 @@ pub use order::{Bid, Lease, Machine, Order, Wanted};
 pub use params::Params;
 pub use refusal::Refusal;
 pub use round::{Round, Sale, Sealed, Side};
+pub use rows::Key;
 pub use state::{Audit, Ruling, State, Totals};
 pub use tab::{Hire, Leg, Tab};
+pub use tree::{Hash, Proof, Tree};
 pub use tx::{Action, Tx};
 pub use voucher::{SignedVoucher, Voucher};

@@ -225,4 +225,7 @@ pub enum Refusal {
         /// Which round.
         round: Round,
     },
+    /// A proof does not show what it is for.
+    #[error("not a proof: {0}")]
+    Proof(&'static str),
 }

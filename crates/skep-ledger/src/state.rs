@@ -1,18 +1,13 @@
 //! The state, and the three ways to change it: a block begins, a transaction is applied, a ruling is carried out.
 
-use crate::account::Account;
-use crate::ask::Ask;
-use crate::bond::{Bond, Fraud};
-use crate::due::Due;
-use crate::order::Order;
-use crate::round::{Round, Sale, Sealed};
-use crate::tab::Tab;
-use crate::table::Table;
+use crate::bond::Fraud;
+use crate::rows::{Key, Rows, decoded};
+use crate::tree::{Hash, Proof, Tree};
 use crate::tx::{Action, Tx};
-use crate::{Amount, ChainId, Event, Params, Refusal, TxId};
+use crate::{Amount, ChainId, Event, Params, Refusal};
 use borsh::{BorshDeserialize, BorshSerialize};
+use skep_types::NodeId;
 use skep_types::signed::{Keys, Signed};
-use skep_types::{ModelId, NodeId};
 
 /// Sums over the state, and where it stands in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -76,44 +71,6 @@ fn all(mut amounts: impl Iterator<Item = Result<Amount, Refusal>>) -> Result<Amo
     amounts.try_fold(Amount::ZERO, |sum, amount| sum.plus(amount?))
 }
 
-macro_rules! tables {
-    ($($(#[$doc:meta])* $name:ident: $key:ty => $row:ty,)*) => {
-        /// Everything that is kept by key.
-        #[derive(Clone, Debug, Default)]
-        pub(crate) struct Rows {
-            $($(#[$doc])* pub $name: Table<$key, $row>,)*
-        }
-
-        impl Rows {
-            fn commit(&mut self) {
-                $(self.$name.commit();)*
-            }
-
-            fn rollback(&mut self) {
-                $(self.$name.rollback();)*
-            }
-        }
-    };
-}
-
-tables! {
-    accounts: NodeId => Account,
-    /// Verified work of the running epoch.
-    work: NodeId => u64,
-    asks: (NodeId, ModelId) => Ask,
-    tabs: TxId => Tab,
-    bonds: NodeId => Bond,
-    /// Evidence that was judged, and until when it is remembered.
-    cases: [u8; 32] => u64,
-    orders: TxId => Order,
-    /// How many seals each round has.
-    rounds: Round => u32,
-    seals: (Round, NodeId) => Sealed,
-    sales: (Round, NodeId) => Sale,
-    /// When what is to be looked at; follows from the other tables.
-    due: (u64, Due) => (),
-}
-
 /// The ledger of one network.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -122,6 +79,8 @@ pub struct State {
     pub(crate) totals: Totals,
     pub(crate) rows: Rows,
     events: Vec<Event>,
+    /// Over the rows as they were when the root was asked for last.
+    tree: Tree,
 }
 
 impl State {
@@ -132,7 +91,7 @@ impl State {
     pub fn new(chain: ChainId, params: Params, time_s: u64) -> Result<Self, Refusal> {
         params.check()?;
         let totals = Totals { time_s, epoch_ends_s: time_s.saturating_add(params.epoch_s.into()), ..Totals::default() };
-        Ok(Self { chain, params, totals, rows: Rows::default(), events: Vec::new() })
+        Ok(Self { chain, params, totals, rows: Rows::default(), events: Vec::new(), tree: Tree::default() })
     }
 
     /// The network.
@@ -173,6 +132,65 @@ impl State {
             rounds: all(seals.chain(sales))?,
             bonds: all(rows.bonds.iter().map(|(_, bond)| bond.held()))?,
         })
+    }
+
+    /// The state root, which a block's header names. It costs time for what changed since it was asked for last.
+    ///
+    /// # Errors
+    /// [`Refusal::Overflow`] if memory ends.
+    pub fn root(&mut self) -> Result<Hash, Refusal> {
+        let mut changes = self.rows.changes()?;
+        changes.push(Key::Totals.change(&self.totals)?);
+        changes.push(Key::Params.change(&self.params)?);
+        self.tree.change(changes);
+        Ok(self.tree.root())
+    }
+
+    /// Proves a row, or that there is none, under the [root](Self::root) as it is now.
+    ///
+    /// # Errors
+    /// [`Refusal::Overflow`] if memory ends.
+    pub fn prove(&mut self, key: &Key) -> Result<Proof, Refusal> {
+        self.root()?;
+        Ok(self.tree.prove(&key.name()?))
+    }
+
+    /// The encoding of a row.
+    ///
+    /// # Errors
+    /// [`Refusal::Overflow`] if memory ends.
+    pub fn row(&self, key: &Key) -> Result<Option<Vec<u8>>, Refusal> {
+        match key {
+            Key::Totals => borsh::to_vec(&self.totals).map(Some).map_err(|_| Refusal::Overflow),
+            Key::Params => borsh::to_vec(&self.params).map(Some).map_err(|_| Refusal::Overflow),
+            key => self.rows.row(key),
+        }
+    }
+
+    /// The keys of all rows: with [`Self::row`] a snapshot of everything but the network's name.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        [Key::Totals, Key::Params].into_iter().chain(self.rows.keys())
+    }
+
+    /// Brings back a state from a snapshot. It is worth as much as its root: compare it with one that is trusted.
+    ///
+    /// # Errors
+    /// [`Refusal::Field`] for a row that is not of its kind, and if totals or figures are missing or unsound.
+    pub fn restore(chain: ChainId, rows: impl IntoIterator<Item = (Key, Vec<u8>)>) -> Result<Self, Refusal> {
+        let mut state = Self::new(chain, Params::default(), 0)?;
+        let (mut totals, mut params) = (None, None);
+        for (key, bytes) in rows {
+            match key {
+                Key::Totals => totals = Some(decoded(&bytes)?),
+                Key::Params => params = Some(decoded(&bytes)?),
+                key => state.rows.put(&key, &bytes)?,
+            }
+        }
+        state.rows.commit();
+        state.totals = totals.ok_or(Refusal::Field("a snapshot without totals"))?;
+        state.params = params.ok_or(Refusal::Field("a snapshot without figures"))?;
+        state.params.check()?;
+        Ok(state)
     }
 
     /// Begins a block: time goes on, and what is due happens.

@@ -62,6 +62,14 @@ impl<K: Ord + Copy, V: Clone> Table<K, V> {
         self.rows.range(range)
     }
 
+    /// The keys that changed since this was asked last, in order, each once.
+    pub fn take_changed(&mut self) -> Vec<K> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        changed
+    }
+
     /// Keeps what was changed.
     pub fn commit(&mut self) {
         self.changed.extend(self.undo.drain(..).map(|(key, _)| key));
