@@ -143,6 +143,10 @@ impl Directory {
                 let mine = self.roll.get(&self.me).filter(|_| taken && new);
                 mine.map(|record| Message::Here { record: record.clone() })
             }
+            Message::Look { shard } => {
+                let spans = self.shelves.get(&shard).map_or_else(Vec::new, Shelf::spans);
+                Some(Message::Spans { shard, spans })
+            }
             Message::Roll { after } => Some(Message::Page { records: self.roll.page(&after, PAGE_RECORDS) }),
             Message::Page { records } => {
                 self.page(now_ms, from, records, keys, effects);
@@ -188,6 +192,7 @@ impl Directory {
         }
         let change = shelf.insert(point, offer, now_ms / 1000, keys);
         let servers = shelf.servers(&shard, now_ms);
+        let slowest = shelf.slowest(now_ms);
         if shelf.len() == 0 {
             self.shelves.remove(&shard);
         }
@@ -200,7 +205,7 @@ impl Directory {
                 forget(&mut self.kept, gone);
             }
         }
-        Message::Kept { shard, servers, size: self.size }
+        Message::Kept { shard, servers, size: self.size, slowest }
     }
 
     fn leave(&mut self, node: NodeId, model: ModelId) {

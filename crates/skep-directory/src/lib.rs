@@ -54,6 +54,13 @@
 //! chain of nodes that are fast and near is found among many sooner than among few. A search that begins deeper and finds too little ends
 //! with the sample.
 //!
+//! # Looking
+//! With each confirmation a directory says what part of the average supply the slowest block of the shard has. Where that is little, a
+//! node may look: two directories of its shard list in short what all its nodes serve, and what both name is what the node takes for
+//! true. A shard is a fair part of the model's nodes, so what is short in it is short in the model, and each shard gets even by itself.
+//! The lists are unsigned; two directories that lie alike can make a node load blocks that are not short, and no more often than it
+//! chooses to move.
+//!
 //! # Limits
 //! One node may send [`BURST`] messages at once and [`PER_SECOND`] per second, others are dropped unanswered; it may keep
 //! [`OFFERS_PER_NODE`] offers. A node follows the pace of [`PEERS_MAX`] others; a directory keeps [`SHELVES_MAX`] shards and
@@ -62,6 +69,7 @@
 
 mod directory;
 mod guide;
+mod look;
 mod member;
 mod message;
 mod pace;
@@ -73,7 +81,7 @@ mod shelf;
 
 pub use directory::Directory;
 pub use member::{Contact, Effect, Input, Member};
-pub use message::{MESSAGE_BYTES_MAX, Message, Near, OFFERS_MAX, PAGE_RECORDS, Refusal, THERE_MAX};
+pub use message::{MESSAGE_BYTES_MAX, Message, Near, OFFERS_MAX, PAGE_RECORDS, Refusal, SPANS_MAX, Span, THERE_MAX};
 pub use pace::{BURST, PEERS_MAX, PER_SECOND};
 pub use roll::{ROLL_MAX, Roll};
 pub use shard::{DEPTH_MAX, DEPTH_SLACK, SAMPLE, SHARD_TARGET, Shard, directories_of, eligible};

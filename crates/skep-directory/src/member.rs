@@ -2,7 +2,8 @@
 
 use crate::directory::Directory;
 use crate::guide::Guide;
-use crate::message::{Message, Near};
+use crate::look::Look;
+use crate::message::{Message, Near, Span};
 use crate::search::{Question, Search};
 use crate::service::Service;
 use crate::shard::eligible;
@@ -15,6 +16,8 @@ use std::net::SocketAddr;
 const CONTACTS_MAX: usize = 8;
 /// Searches at once; more are refused.
 const SEARCHES_MAX: usize = 64;
+/// Directories that are asked for all of a shard.
+const LOOKED_AT: usize = 2;
 /// How often a node considers whether it should keep a directory.
 const ROLE_MS: u64 = 15_000;
 /// A directory steps down at so many times the share at which it stepped up.
@@ -55,6 +58,8 @@ pub enum Input {
         /// Another one for each question.
         salt: u64,
     },
+    /// Look at all of the shard that the node publishes in; [`Member::take_view`] has the answer.
+    Look,
     /// A message came.
     Message {
         /// From the node with this key, which the connection has proved.
@@ -100,6 +105,8 @@ pub struct Member {
     guide: Guide,
     service: Option<Box<Service>>,
     searches: Vec<Search>,
+    look: Option<Box<Look>>,
+    view: Option<Vec<Span>>,
 }
 
 impl Member {
@@ -118,7 +125,20 @@ impl Member {
             guide: Guide::default(),
             service: None,
             searches: Vec::new(),
+            look: None,
+            view: None,
         }
+    }
+
+    /// The supply of the slowest block of the shard that the node publishes in, in hundredths of the average block's, as the last
+    /// directory said.
+    pub fn slowest(&self) -> u8 {
+        self.service.as_ref().map_or(100, |service| service.slowest)
+    }
+
+    /// What the last look has seen, once: what both directories named. Nodes are there by their points.
+    pub fn take_view(&mut self) -> Option<Vec<Span>> {
+        self.view.take()
     }
 
     /// The directory that it keeps, if it has the role.
@@ -163,7 +183,8 @@ impl Member {
         let role = self.role.as_ref().map_or(u64::MAX, |role| role.wake_ms());
         let service = self.service.as_ref().map_or(u64::MAX, |service| service.wake_ms());
         let searches = self.searches.iter().map(Search::wake_ms).min().unwrap_or(u64::MAX);
-        role.min(service).min(searches).min(if self.willing { self.role_ms } else { u64::MAX })
+        let look = self.look.as_ref().map_or(u64::MAX, |look| look.wake_ms());
+        role.min(service).min(searches).min(look).min(if self.willing { self.role_ms } else { u64::MAX })
     }
 
     /// One step, at a clock that never goes back.
@@ -181,6 +202,13 @@ impl Member {
                 } else {
                     effects.push(Effect::Found { ticket, offers: Vec::new(), servers: 0 });
                 }
+            }
+            Input::Look => {
+                let ask = |service: &Service, effects: &mut Vec<Effect>| {
+                    let asked: Vec<NodeId> = service.home_directories().take(LOOKED_AT).collect();
+                    Box::new(Look::new(now_ms, service.home(), asked, effects))
+                };
+                self.look = self.service.as_ref().map(|service| ask(service, &mut effects));
             }
             Input::Message { from, message } if message.is_valid() => {
                 self.receive(now_ms, from, message, keys, &mut effects)
@@ -208,6 +236,9 @@ impl Member {
             self.role_ms = now_ms + ROLE_MS;
             self.consider_role(now_ms);
             self.guide.tidy(now_ms);
+        }
+        if let Some(look) = self.look.take_if(|look| look.is_over(now_ms)) {
+            self.view = Some(look.finish());
         }
         let service_ms = self.service.as_ref().map_or(u64::MAX, |service| service.wake_ms());
         if now_ms < service_ms
@@ -272,9 +303,17 @@ impl Member {
                     search.there(now_ms, from, &shard, &volunteers, effects);
                 }
             }
-            Message::Kept { shard, servers, size } => {
+            Message::Spans { shard, spans } => {
+                if let Some(look) = &mut self.look {
+                    look.seen(from, &shard, spans);
+                }
+            }
+            Message::Kept { shard, servers, size, slowest } => {
                 self.hear(size);
                 if let Some(service) = &mut self.service {
+                    if shard == service.home() {
+                        service.slowest = slowest;
+                    }
                     service.answered(now_ms, from, &shard, None, servers);
                 }
             }

@@ -14,8 +14,11 @@ pub const OFFERS_MAX: usize = 32;
 pub const PAGE_RECORDS: usize = 32;
 /// The most volunteers that a shard is answered with: its three directories and who would be next.
 pub const THERE_MAX: usize = 4;
+/// The most spans of one answer: all of a shard that is as full as it should be.
+pub const SPANS_MAX: usize = 768;
 /// The longest message.
 pub const MESSAGE_BYTES_MAX: usize = OFFERS_MAX * OFFER_BYTES_MAX + 256;
+const _: () = assert!(SPANS_MAX * size_of::<Span>() + 64 < MESSAGE_BYTES_MAX);
 const _: () = assert!(PAGE_RECORDS * VOLUNTEER_BYTES_MAX < MESSAGE_BYTES_MAX);
 
 /// One-way delay to each of the network's beacons in tenths of a millisecond; `u16::MAX` where it was not measured.
@@ -53,6 +56,8 @@ pub enum Message {
         servers: u32,
         /// Offers in the network.
         size: u32,
+        /// The supply of the shard's slowest block, in hundredths of the average block's; see [`Span`].
+        slowest: u8,
     },
     /// It is not kept.
     Refused {
@@ -105,7 +110,43 @@ pub enum Message {
         /// The volunteers.
         records: Vec<Signed<Volunteer>>,
     },
+    /// Who serves what in this shard, in short?
+    Look {
+        /// The shard.
+        shard: Shard,
+    },
+    /// All that is kept of a shard, in short and unsigned.
+    Spans {
+        /// The shard.
+        shard: Shard,
+        /// Those with the lowest points, at most [`SPANS_MAX`].
+        spans: Vec<Span>,
+    },
 }
+
+/// What one node serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Span {
+    /// The node's point in the model.
+    pub point: u64,
+    /// Its first block.
+    pub start: u16,
+    /// The block after its last one.
+    pub end: u16,
+    /// Warm time of one block over one token, nanoseconds; 0 if it was not measured.
+    pub decode_ns: u32,
+}
+
+impl Span {
+    /// What it gives each of its blocks, in tokens per million seconds: `1 / (blocks · time)`; nothing if its time was not measured.
+    pub fn supply(&self) -> u64 {
+        let blocks = u64::from(self.end.saturating_sub(self.start));
+        MILLION_SECONDS_NS.checked_div(blocks * u64::from(self.decode_ns)).unwrap_or(0)
+    }
+}
+
+/// Nanoseconds in a million seconds.
+const MILLION_SECONDS_NS: u64 = 1_000_000_000_000_000;
 
 /// Why an offer is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Error, BorshSerialize, BorshDeserialize)]
@@ -147,6 +188,8 @@ impl Message {
             Self::There { shard, volunteers, .. } => shard.is_valid() && volunteers.len() <= THERE_MAX,
             Self::Found { shard, offers, .. } => shard.is_valid() && offers.len() <= OFFERS_MAX,
             Self::Page { records } => records.len() <= PAGE_RECORDS,
+            Self::Look { shard } => shard.is_valid(),
+            Self::Spans { shard, spans } => shard.is_valid() && spans.len() <= SPANS_MAX,
             _ => true,
         }
     }

@@ -59,6 +59,8 @@ pub(crate) struct Service {
     said: [[u32; COPIES]; 2],
     /// The number that places and depth come from.
     servers: u32,
+    /// The supply of the slowest block of the node's shard, in hundredths of the average.
+    pub slowest: u8,
 }
 
 /// The median of the answers that name a number, and how many these are.
@@ -86,6 +88,7 @@ impl Service {
             places,
             said,
             servers,
+            slowest: 100,
         }
     }
 
@@ -154,6 +157,17 @@ impl Service {
         for target in place.targets.iter_mut().filter(|target| target.sent_ms == 0) {
             effects.extend(offer.as_ref().map(|offer| target.send(shard.depth, offer, now_ms)));
         }
+    }
+
+    /// The shard that the node belongs to.
+    pub fn home(&self) -> Shard {
+        Shard::at(self.terms.model, self.depth, self.point)
+    }
+
+    /// The directories at which it publishes there.
+    pub fn home_directories(&self) -> impl Iterator<Item = NodeId> {
+        let home = self.places.iter().filter(|place| place.shard.depth == self.depth);
+        home.flat_map(|place| &place.targets).map(|target| target.contact.node)
     }
 
     /// An answer to the offer.

@@ -1,9 +1,9 @@
 //! The offers of one shard.
 
-use crate::message::{Near, OFFERS_MAX, Refusal};
+use crate::message::{Near, OFFERS_MAX, Refusal, SPANS_MAX, Span};
 use crate::shard::rank;
 use crate::{PUBLISH_MS, Shard};
-use skep_types::offer::{Offer, Terms};
+use skep_types::offer::{OFFER_BLOCK_MAX, Offer, Terms};
 use skep_types::signed::{Keys, Signed};
 use skep_types::{BlockRange, NodeId};
 use std::collections::BTreeMap;
@@ -14,6 +14,9 @@ pub const SHELF_MAX: usize = 1024;
 /// How long the number of servers is told before it is worked out again.
 const TOLD_MS: u64 = 1_000;
 
+/// How long the slowest block is told before it is worked out again.
+const SLOWEST_MS: u64 = 10_000;
+
 /// Offers by point and node.
 #[derive(Debug)]
 pub(crate) struct Shelf {
@@ -22,6 +25,10 @@ pub(crate) struct Shelf {
     whole_ms: u64,
     /// What was last told of the number of servers, and when.
     told: (u32, u64),
+    /// What was last told of the slowest block, and when.
+    slowest: (u8, u64),
+    /// The most blocks that the model was seen to have.
+    blocks: u32,
 }
 
 /// What became of an offer that is kept.
@@ -35,7 +42,7 @@ pub(crate) enum Change {
 
 impl Shelf {
     pub fn new(now_ms: u64) -> Self {
-        Self { offers: BTreeMap::new(), whole_ms: now_ms + PUBLISH_MS, told: (0, 0) }
+        Self { offers: BTreeMap::new(), whole_ms: now_ms + PUBLISH_MS, told: (0, 0), slowest: (100, 0), blocks: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -54,6 +61,21 @@ impl Shelf {
         let point = Shard::telling(self.len()).and_then(|k| self.offers.keys().nth(k - 1));
         self.told = (shard.servers(self.len(), point.map(|(point, _)| *point)), now_ms);
         self.told.0
+    }
+
+    /// The supply of the slowest block in hundredths of the average.
+    pub fn slowest(&mut self, now_ms: u64) -> u8 {
+        if now_ms >= self.slowest.1 + SLOWEST_MS {
+            let spans: Vec<Span> = self.offers.iter().map(span).collect();
+            self.blocks = spans.iter().map(|span| u32::from(span.end)).fold(self.blocks, u32::max);
+            self.slowest = (slowest(self.blocks, &spans), now_ms);
+        }
+        self.slowest.0
+    }
+
+    /// What is kept, in short.
+    pub fn spans(&self) -> Vec<Span> {
+        self.offers.iter().take(SPANS_MAX).map(span).collect()
     }
 
     pub fn has(&self, point: u64, node: NodeId) -> bool {
@@ -122,6 +144,28 @@ impl Shelf {
         let picked = pick(&spans, blocks, [&fast, &drawn]);
         picked.into_iter().map(|at| found[at].1.clone()).collect()
     }
+}
+
+fn span((place, offer): (&(u64, NodeId), &Signed<Offer>)) -> Span {
+    let terms = &offer.statement.terms;
+    // No offer that is kept has a block above the limit, which fits.
+    let [start, end] = <[u32; 2]>::from(terms.blocks).map(|block| block.min(OFFER_BLOCK_MAX) as u16);
+    Span { point: place.0, start, end, decode_ns: terms.decode_ns }
+}
+
+fn slowest(blocks: u32, spans: &[Span]) -> u8 {
+    // What changes from each block to the next one.
+    let mut steps = vec![0i128; blocks as usize + 1];
+    for span in spans {
+        steps[usize::from(span.start)] += i128::from(span.supply());
+        steps[usize::from(span.end)] -= i128::from(span.supply());
+    }
+    let supply = steps.iter().take(blocks as usize).scan(0, |now, step| {
+        *now += step;
+        Some(*now)
+    });
+    let (least, sum) = supply.fold((i128::MAX, 0), |(least, sum), block| (block.min(least), sum + block));
+    u8::try_from((least * i128::from(blocks) * 100).checked_div(sum).unwrap_or(100)).unwrap_or(100)
 }
 
 /// What a token costs an asker for each block of an offer, by its claims, in nanoseconds: computing it, and its part of a trip there. No

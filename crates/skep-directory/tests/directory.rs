@@ -129,6 +129,34 @@ fn half_of_an_answer_is_near_the_asker() {
 }
 
 #[test]
+fn a_directory_says_how_slow_the_slowest_block_is_and_lists_all_in_short() {
+    let mut lone = Lone::new();
+    let mut keep = |id: u32, now_ms: u64, span| {
+        let mut claim = offer(id, MODEL, now_ms, now_ms / 1000 + 60).statement;
+        claim.terms.blocks = span;
+        let answer = lone.ask(id, now_ms, publish(Signed::sign(claim, &Toy(node(id))).unwrap()));
+        let Some(Message::Kept { slowest, .. }) = answer else { panic!("{answer:?}") };
+        slowest
+    };
+    assert_eq!(keep(1, START_MS, blocks(0, 4)), 100);
+    // Blocks 0 and 1 have three times the supply of the others.
+    assert_eq!(keep(2, START_MS + 10_000, blocks(0, 2)), 50);
+    assert_eq!(keep(1, START_MS + 20_000, blocks(0, 2)), 0, "it is remembered that there were four blocks");
+    let shard = Shard::at(MODEL, 0, 0);
+    let Some(Message::Spans { mut spans, .. }) = lone.ask(9, START_MS + 20_000, Message::Look { shard }) else {
+        panic!()
+    };
+    spans.sort_unstable_by_key(|span| span.point != Shard::point(&MODEL, &node(1)));
+    let told = |span: &Span| (span.point, span.start, span.end, span.decode_ns);
+    assert_eq!(told(&spans[0]), (Shard::point(&MODEL, &node(1)), 0, 2, 1_000_000));
+    assert_eq!(told(&spans[1]), (Shard::point(&MODEL, &node(2)), 0, 2, 1_000_000));
+    assert_eq!(spans.len(), 2);
+    let elsewhere = Shard::at(MODEL, 1, 0);
+    let none = lone.ask(9, START_MS + 20_000, Message::Look { shard: elsewhere });
+    assert!(matches!(none, Some(Message::Spans { spans, .. }) if spans.is_empty()));
+}
+
+#[test]
 fn a_volunteer_speaks_for_itself_only() {
     let mut lone = Lone::new();
     let record = |id: u32, by: u32| {
@@ -153,8 +181,8 @@ fn messages_have_these_bytes() {
     let shard = Shard { model: ModelId([2; 32]), depth: 3, prefix: 5 };
     let shard_hex = "02".repeat(32) + "03" + "05000000";
     assert_eq!(hex(&Message::Who { shard }), "00".to_owned() + &shard_hex);
-    let kept = Message::Kept { shard, servers: 700, size: 1000 };
-    assert_eq!(hex(&kept), "03".to_owned() + &shard_hex + "bc020000" + "e8030000");
+    let kept = Message::Kept { shard, servers: 700, size: 1000, slowest: 75 };
+    assert_eq!(hex(&kept), "03".to_owned() + &shard_hex + "bc020000" + "e8030000" + "4b");
     let refused = Message::Refused { shard, reason: Refusal::Crowded, servers: 1 };
     assert_eq!(hex(&refused), "04".to_owned() + &shard_hex + "03" + "01000000");
     assert_eq!(hex(&Message::Leave { model: shard.model }), "05".to_owned() + &"02".repeat(32));
@@ -164,6 +192,10 @@ fn messages_have_these_bytes() {
     assert_eq!(hex(&found), "07".to_owned() + &shard_hex + "01000000" + "02000000" + "00000000");
     assert_eq!(hex(&Message::Roll { after: NodeId([1; 32]) }), "09".to_owned() + &"01".repeat(32));
     assert_eq!(hex(&Message::Page { records: Vec::new() }), "0a00000000");
+    assert_eq!(hex(&Message::Look { shard }), "0b".to_owned() + &shard_hex);
+    let spans = vec![Span { point: 7, start: 4, end: 8, decode_ns: 9 }];
+    let spans_hex = "01000000".to_owned() + "0700000000000000" + "0400" + "0800" + "09000000";
+    assert_eq!(hex(&Message::Spans { shard, spans }), "0c".to_owned() + &shard_hex + &spans_hex);
 }
 
 proptest! {

@@ -91,6 +91,28 @@ fn what_one_directory_omits_the_other_tells() {
 }
 
 #[test]
+fn a_look_shows_what_two_directories_agree_on() {
+    let mut net = Net::new(12);
+    net.pass(60_000);
+    let look = |net: &mut Net| {
+        net.step(node(5), Input::Look);
+        net.pass(3_000);
+        net.members.get_mut(&node(5)).unwrap().take_view()
+    };
+    assert_eq!(look(&mut net).unwrap().len(), 12);
+    assert_eq!(net.members[&node(5)].slowest(), 100);
+    assert_eq!(net.members.get_mut(&node(5)).unwrap().take_view(), None, "once");
+    // One directory that names nobody is believed: what is not named is not counted on.
+    net.blind = keepers(&net)[..1].to_vec();
+    assert_eq!(look(&mut net).unwrap().len(), 0);
+    // One that does not answer is not waited for.
+    net.blind.clear();
+    net.dead = keepers(&net)[..1].to_vec();
+    let alive = look(&mut net).unwrap().len();
+    assert!((11..=12).contains(&alive), "{alive}");
+}
+
+#[test]
 fn the_next_in_rank_takes_the_place_of_directories_that_died() {
     let mut net = Net::new(12);
     net.pass(60_000);

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 const USAGE: &str =
     "usage: skep-sim [--nodes N] [--seed S] [--settle SECONDS] [--measure SECONDS] [--routes N] [--life SECONDS]
-                [--loss PERMILLE] [--liars PERCENT] [--partition FROM..TO] [--json]";
+                [--loss PERMILLE] [--liars PERCENT] [--partition FROM..TO]
+                [--rebalance SECONDS] [--json]";
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1)) {
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<(Config, bool), String> {
-    let mut config = Config::new(1000, 1);
+    let mut config = Config { rebalance_s: 600, ..Config::new(1000, 1) };
     let mut json = false;
     while let Some(option) = args.next() {
         if option == "--json" {
@@ -43,6 +44,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<(Config, bool), Strin
             "--life" => config.life_s = number(&value)?,
             "--loss" => config.loss_permille = number::<u32>(&value)?.min(900),
             "--liars" => config.liars_percent = number(&value)?,
+            "--rebalance" => config.rebalance_s = number(&value)?,
             "--partition" => {
                 let (from, to) =
                     value.split_once("..").ok_or_else(|| format!("`{value}` is not of the form 60..90"))?;

@@ -2,6 +2,7 @@
 
 use crate::nodes::{BLOCKS, Machine, Mixed, Rng, key, mix, model_id, owner, whole};
 use crate::queue::Queue;
+use crate::rebalance::Disaster;
 use crate::routes;
 use crate::{Config, Report};
 use skep_directory::{Contact, Effect, Input, Member, Message, eligible};
@@ -38,10 +39,12 @@ const BROWSES: u64 = 2;
 const ROUTES: u64 = 1 << 32;
 
 #[derive(Debug)]
-struct Node {
-    member: Option<Box<Member>>,
-    machine: Machine,
-    life: u32,
+pub(crate) struct Node {
+    pub member: Option<Box<Member>>,
+    pub machine: Machine,
+    pub life: u32,
+    /// When it began to serve what it serves.
+    pub since_ms: u64,
     wake_ms: u64,
     servers: u32,
     sent: u64,
@@ -67,20 +70,22 @@ impl Node {
 }
 
 #[derive(Debug)]
-struct Delivery {
+pub(crate) struct Delivery {
     to: NodeId,
     from: NodeId,
     message: Message,
 }
 
 #[derive(Debug)]
-enum Event {
+pub(crate) enum Event {
     Start(u32),
     Wake(u32),
     Deliver(Box<Delivery>),
     End { index: u32, life: u32 },
     Browse { index: u32, life: u32 },
     Route(u32),
+    Look { index: u32, life: u32 },
+    Loaded { index: u32, life: u32 },
 }
 
 /// A route that is being looked for.
@@ -95,9 +100,10 @@ struct Quest {
 #[derive(Debug)]
 pub struct World {
     config: Config,
-    rng: Rng,
-    queue: Queue<Event>,
-    nodes: Vec<Node>,
+    pub(crate) rng: Rng,
+    pub(crate) queue: Queue<Event>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) disaster: Option<Disaster>,
     /// Nodes that keep directories at the start.
     first: Vec<u32>,
     quests: BTreeMap<u64, Quest>,
@@ -114,11 +120,11 @@ impl World {
     /// A network before its start.
     pub fn new(config: Config) -> Self {
         let mut rng = Rng(config.seed);
-        let models = (config.nodes / 500).clamp(1, 64);
         let node = |rng: &mut Rng| Node {
             member: None,
-            machine: Machine::draw(rng, models, config.liars_percent),
+            machine: Machine::draw(rng, models(config.nodes), config.liars_percent),
             life: 0,
+            since_ms: 0,
             wake_ms: 0,
             servers: 0,
             sent: 0,
@@ -131,6 +137,7 @@ impl World {
             rng,
             queue: Queue::new(EPOCH_MS),
             nodes,
+            disaster: None,
             first,
             quests: BTreeMap::new(),
             seconds: Vec::new(),
@@ -167,10 +174,19 @@ impl World {
                 self.happen(event);
             }
         }
-        self.report()
+        let mut report = self.report();
+        if self.config.rebalance_s > 0 {
+            report.rebalanced = Some(self.rebalance(self.config.rebalance_s));
+        }
+        report
     }
 
-    fn happen(&mut self, event: Event) {
+    /// How many models there are.
+    pub(crate) fn models(&self) -> u32 {
+        models(self.config.nodes)
+    }
+
+    pub(crate) fn happen(&mut self, event: Event) {
         let now = self.queue.now_ms();
         match event {
             Event::Start(index) => self.start(index),
@@ -187,7 +203,9 @@ impl World {
                 self.queue.push(now + BROWSE_MS, Event::Browse { index, life });
                 self.step(index, input);
             }
-            Event::End { .. } | Event::Browse { .. } => {}
+            Event::Look { index, life } if self.nodes[index as usize].life == life => self.look(index, life),
+            Event::Loaded { index, life } if self.nodes[index as usize].life == life => self.loaded(index),
+            Event::End { .. } | Event::Browse { .. } | Event::Look { .. } | Event::Loaded { .. } => {}
             Event::Route(number) => self.ask_route(number),
         }
     }
@@ -239,8 +257,10 @@ impl World {
         contacts
     }
 
-    fn serve(&mut self, index: u32, blocks: Option<BlockRange>) {
-        let machine = &mut self.nodes[index as usize].machine;
+    pub(crate) fn serve(&mut self, index: u32, blocks: Option<BlockRange>) {
+        let node = &mut self.nodes[index as usize];
+        node.since_ms = self.queue.now_ms();
+        let machine = &mut node.machine;
         machine.blocks = blocks;
         let terms = blocks.map(|blocks| machine.terms(blocks));
         self.step(index, Input::Serve(terms));
@@ -260,12 +280,13 @@ impl World {
         self.queue.push(self.queue.now_ms() + REPLACE_MS, Event::Start(index));
     }
 
-    fn step(&mut self, index: u32, input: Input) {
+    pub(crate) fn step(&mut self, index: u32, input: Input) {
         let now = self.queue.now_ms();
         let node = &mut self.nodes[index as usize];
         let me = key(index, node.life);
         let Some(member) = &mut node.member else { return };
         let effects = member.step(now, input, &Mixed(me));
+        let view = member.take_view();
         let wake = member.wake_ms().max(now + 1);
         if wake < node.wake_ms || node.wake_ms <= now {
             node.wake_ms = wake;
@@ -276,6 +297,9 @@ impl World {
                 Effect::Send { to, message } => self.send(index, me, to, message),
                 Effect::Found { ticket, offers, servers } => self.found(index, ticket, offers, servers),
             }
+        }
+        if let Some(view) = view {
+            self.viewed(index, &view);
         }
     }
 
@@ -406,7 +430,7 @@ impl World {
         }
     }
 
-    fn report(mut self) -> Report {
+    fn report(&mut self) -> Report {
         self.seconds.sort_by(f64::total_cmp);
         let served: Vec<&Node> = self.nodes.iter().filter(|node| node.machine.blocks.is_some()).collect();
         let published = served.iter().filter(|node| node.member.as_ref().is_some_and(|member| member.is_published()));
@@ -429,13 +453,19 @@ impl World {
             route_seconds_p50: self.seconds.get(self.seconds.len() / 2).copied().unwrap_or(f64::NAN),
             route_cost_ratio: self.ratios.iter().sum::<f64>() / self.ratios.len() as f64,
             routes_failed: self.failed + self.quests.values().filter(here).count(),
+            rebalanced: None,
         }
     }
 }
 
+/// Models in a network of so many nodes.
+fn models(nodes: u32) -> u32 {
+    (nodes / 500).clamp(1, 64)
+}
+
 /// The kinds of messages, as the report names them.
-const KINDS: [&str; 11] =
-    ["who", "there", "publish", "kept", "refused", "leave", "find", "found", "here", "roll", "page"];
+const KINDS: [&str; 13] =
+    ["who", "there", "publish", "kept", "refused", "leave", "find", "found", "here", "roll", "page", "look", "spans"];
 
 fn kind(message: &Message) -> usize {
     match message {
@@ -450,6 +480,8 @@ fn kind(message: &Message) -> usize {
         Message::Here { .. } => 8,
         Message::Roll { .. } => 9,
         Message::Page { .. } => 10,
+        Message::Look { .. } => 11,
+        Message::Spans { .. } => 12,
     }
 }
 

@@ -11,7 +11,7 @@ fn check(report: &Report) {
 
 #[test]
 fn the_same_seed_gives_the_same_hash_and_another_one_another() {
-    let short = |seed| Config { settle_s: 40, measure_s: 12, routes: 2, ..Config::new(300, seed) };
+    let short = |seed| Config { settle_s: 40, measure_s: 12, routes: 2, rebalance_s: 90, ..Config::new(300, seed) };
     let first = run(&short(3));
     assert_eq!(first, run(&short(3)));
     assert_ne!(first.hash, run(&short(4)).hash);
@@ -34,6 +34,17 @@ fn with_one_liar_in_five_nearly_all_routes_are_found() {
     // Where all directories that a gateway has heard of are liars, it finds nothing.
     assert!(report.routes_failed <= 2, "{report:?}");
     assert!(report.route_seconds <= 2.0, "{report:?}");
+}
+
+/// Those who died are listed for a minute, and whoever moves looks twice and loads for forty seconds at least.
+#[test]
+fn a_model_that_lost_most_holders_of_some_blocks_is_even_again_in_minutes_and_few_nodes_move() {
+    let config = Config { settle_s: 150, measure_s: 5, routes: 1, rebalance_s: 420, ..Config::new(3_000, 8) };
+    let report = run(&config);
+    let rebalanced = report.rebalanced.unwrap();
+    assert!(rebalanced.from < 0.6, "{report:?}");
+    assert!(rebalanced.to > 0.75 && rebalanced.seconds.unwrap() >= 100.0, "{report:?}");
+    assert!(rebalanced.moves * 4 < rebalanced.nodes, "{report:?}");
 }
 
 #[test]

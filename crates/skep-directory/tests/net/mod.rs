@@ -75,13 +75,21 @@ pub struct Net {
     pub dead: Vec<NodeId>,
     /// Directories that answer every search with nothing.
     pub silent: Vec<NodeId>,
+    /// Directories that name nobody to those who look.
+    pub blind: Vec<NodeId>,
 }
 
 impl Net {
     /// Node 0 is alone; each further node meets those before it, at most three of them, and serves two of eight blocks.
     pub fn new(nodes: u32) -> Self {
-        let mut net =
-            Self { now_ms: START_MS, members: BTreeMap::new(), found: BTreeMap::new(), dead: vec![], silent: vec![] };
+        let mut net = Self {
+            now_ms: START_MS,
+            members: BTreeMap::new(),
+            found: BTreeMap::new(),
+            dead: vec![],
+            silent: vec![],
+            blind: vec![],
+        };
         for id in 0..nodes {
             net.members.insert(node(id), Member::new(contact(id), true, 0, net.now_ms));
             net.step(node(id), Input::Meet((0..id).rev().take(3).map(contact).collect()));
@@ -102,6 +110,11 @@ impl Net {
                             && self.silent.contains(&at)
                         {
                             offers.clear();
+                        }
+                        if let Message::Spans { spans, .. } = &mut message
+                            && self.blind.contains(&at)
+                        {
+                            spans.clear();
                         }
                         work.push((to, Input::Message { from: at, message }));
                     }
