@@ -3,7 +3,8 @@
 //! 1. Somebody places an *order*: what machines, how many, the most that it pays each a second, how long a notice it wants, and until when it
 //!    takes bids. It deposits at least [`LEASE_S_MIN`] seconds for all of them.
 //! 2. Providers *bid* a rate, with a bond and the notice that they will give, `reclaim_s`. A bid is checked in this order: the order is open,
-//!    the bond, the number of bids (exactly [`BIDS_MAX`] are taken), the rate, the machine, the notice.
+//!    the bond, the rate, the machine, the notice, the number of bids. There are [`BIDS_MAX`] at most; after that a bid must be lower than the
+//!    highest one, which it displaces and whose bond goes back: so nobody can keep lower bids out by many high ones.
 //! 3. When the time for bids is over, the lowest win, and each is paid the next lowest bid ([`crate::auction`]). The others get their bonds
 //!    back at once. An order without bids ends.
 //! 4. *Leases* are paid by [`crate::stream`]. When the escrow cannot pay for another second, everything ends. The owner may add to
@@ -175,9 +176,6 @@ impl State {
         if bid.bond < params.bid_bond_min {
             return Err(Refusal::Deposit { offered: bid.bond, least: params.bid_bond_min });
         }
-        if order.parts.len() >= BIDS_MAX {
-            return Err(Refusal::Field("the order has as many bids as it may have"));
-        }
         if bid.rate == Amount::ZERO || bid.rate > wanted.rate_max {
             return Err(Refusal::Rate { rate: bid.rate, most: wanted.rate_max });
         }
@@ -192,11 +190,25 @@ impl State {
             return Err(Refusal::Field("a provider bids once, and not for its own order"));
         }
         self.debit(&provider, bid.bond)?;
+        self.make_room(id, bid.rate)?;
         let Bid { rate, bond, reclaim_s, .. } = *bid;
         if let Some(order) = self.rows.orders.edit(id) {
             order.parts.push(Lease { provider, rate, bond, reclaim_s, notice_s: None });
         }
         Ok(())
+    }
+
+    /// Displaces the highest bid of a full order, if it is above `rate`.
+    fn make_room(&mut self, id: &TxId, rate: Amount) -> Result<(), Refusal> {
+        let parts = &self.known_order(id)?.parts;
+        if parts.len() < BIDS_MAX {
+            return Ok(());
+        }
+        let highest = parts.iter().enumerate().max_by_key(|(_, part)| (part.rate, tie(id, &part.provider)));
+        match highest.filter(|(_, part)| part.rate > rate).map(|(place, part)| (place, part.bond)) {
+            Some((place, bond)) => self.end_part(id, place, bond),
+            None => Err(Refusal::Field("the order has its bids, and none is higher")),
+        }
     }
 
     pub(crate) fn fund(&mut self, by: NodeId, id: &TxId, amount: Amount) -> Result<(), Refusal> {

@@ -17,6 +17,9 @@
 //! - *by the client*: it closes the tab, and the providers have `dispute_s` seconds for their last claims;
 //! - *by time*.
 //!
+//! A client that opens tabs and never uses them ties up its own deposit, and as much of what a provider's bond stands for; such a
+//! provider lets go.
+//!
 //! Each side is at risk for one window: a provider serves at most a window beyond the last voucher, and a client signs for at most a window
 //! beyond what it received ([`crate::meter`]).
 

@@ -213,17 +213,24 @@ fn bad_bids_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn exactly_the_most_bids_are_taken() {
+fn exactly_the_most_bids_are_taken_and_then_only_lower_ones() {
     let many: Vec<u8> = (2..2 + BIDS_MAX as u8 + 1).collect();
     let mut state = funded(&[[1].as_slice(), &many].concat().iter().map(|id| node(*id)).collect::<Vec<_>>());
     let order = place(&mut state, 1, 60_000);
-    let bid = Bid { bond: state.params().bid_bond_min, ..offer(20) };
+    let bond = state.params().bid_bond_min;
     let (last, fit) = many.split_last().unwrap();
     for provider in fit {
-        act(&mut state, node(*provider), Action::Bid { order, bid }).unwrap();
+        let rate = 20 + u64::from(*provider == 7);
+        act(&mut state, node(*provider), Action::Bid { order, bid: Bid { bond, ..offer(rate) } }).unwrap();
     }
-    let full = Refusal::Field("the order has as many bids as it may have");
-    assert_eq!(act(&mut state, node(*last), Action::Bid { order, bid }), Err(full));
+    let full = Refusal::Field("the order has its bids, and none is higher");
+    let late = |rate| Action::Bid { order, bid: Bid { bond, ..offer(rate) } };
+    assert_eq!(act(&mut state, node(*last), late(21)), Err(full.clone()));
+    let before = state.account(&node(7)).balance;
+    act(&mut state, node(*last), late(20)).unwrap();
+    assert_eq!(state.account(&node(7)).balance, before.plus(bond).unwrap(), "the highest has its bond back");
+    assert_eq!(state.order(&order).unwrap().parts.len(), BIDS_MAX);
+    assert_eq!(act(&mut state, node(7), late(20)), Err(full));
     assert_conserved(&state);
 }
 

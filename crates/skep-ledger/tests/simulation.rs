@@ -48,6 +48,7 @@ fn money_is_conserved_and_no_cheat_takes_more_than_a_window() {
             assert!(leg.at_risk() <= WINDOW_MAX, "a provider served a client too far ahead at step {step}");
         }
     }
+    assert_eq!(world.state.totals().issued.0, world.issued, "no money but for verified work");
     // The walk must have been through everything, or it shows nothing.
     assert!(world.applied > STEPS / 10 && world.refused > STEPS / 20, "{} {}", world.applied, world.refused);
     for kind in KINDS {

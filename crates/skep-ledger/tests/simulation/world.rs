@@ -66,6 +66,8 @@ pub struct World {
     old: Option<Signed<Tx>>,
     pub applied: u64,
     pub refused: u64,
+    /// What verified work was subsidised with.
+    pub issued: u64,
     /// How often each kind of event happened.
     pub seen: BTreeMap<String, u64>,
 }
@@ -89,8 +91,9 @@ impl World {
         };
         state.rule(&Ruling::Params(quick)).unwrap();
         let rng = Rng(seed);
+        let issued = state.totals().issued.0;
         let (legs, orders, seals) = (Vec::new(), Vec::new(), Vec::new());
-        Self { state, rng, legs, orders, seals, old: None, applied: 0, refused: 0, seen: BTreeMap::new() }
+        Self { state, rng, legs, orders, seals, old: None, applied: 0, refused: 0, issued, seen: BTreeMap::new() }
     }
 
     fn anyone(&mut self) -> NodeId {
@@ -138,6 +141,9 @@ impl World {
         for event in events {
             let kind: String = format!("{event:?}").chars().take_while(|c| c.is_alphanumeric()).collect();
             *self.seen.entry(kind).or_default() += 1;
+            if let Event::Issued { amount, .. } = event {
+                self.issued += amount.0;
+            }
         }
     }
 
