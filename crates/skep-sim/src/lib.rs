@@ -105,6 +105,9 @@ pub struct Report {
     pub route_seconds: f64,
     /// The median.
     pub route_seconds_p50: f64,
+    /// Mean of the ratio of the cost of the best route over as many nodes, drawn at random, as the directories know that a search asks,
+    /// to that of the optimum: no search there does better on average.
+    pub route_cost_floor: f64,
     /// Mean of the ratio of the true cost of the routes found to that of the optimum.
     pub route_cost_ratio: f64,
     /// Routes that were asked for and not found.
@@ -119,7 +122,7 @@ impl Report {
         format!(
             concat!(
                 "{{\"nodes\":{},\"seed\":{},\"hash\":\"{:016x}\",\"bytes_per_node_s\":{:.1},\"route_seconds\":{:.3},",
-                "\"route_cost_ratio\":{:.3},\"route_seconds_p50\":{:.3},\"routes_failed\":{},\"messages_per_node_s\":{:.3},",
+                "\"route_cost_ratio\":{:.3},\"route_cost_floor\":{:.3},\"route_seconds_p50\":{:.3},\"routes_failed\":{},\"messages_per_node_s\":{:.3},",
                 "\"bytes_busiest_s\":{:.0},\"directories\":{},\"published_permille\":{},\"deliveries\":{}{}}}"
             ),
             config.nodes,
@@ -128,6 +131,7 @@ impl Report {
             self.bytes_per_node_s,
             self.route_seconds,
             self.route_cost_ratio,
+            self.route_cost_floor,
             self.route_seconds_p50,
             self.routes_failed,
             self.messages_per_node_s,

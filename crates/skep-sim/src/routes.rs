@@ -1,6 +1,7 @@
 //! Routes of the simulation, planned by `skep-plan` from what a gateway was told, and what they truly cost.
 
-use crate::nodes::{Machine, owner, whole};
+use crate::nodes::{Machine, mix, owner, whole};
+use skep_directory::{SAMPLE, SHARD_TARGET};
 use skep_plan::{Candidate, Figures, Gateway, Label, Links, Network, Offer, Plan, Prefer, Request};
 use skep_types::offer::Offer as Told;
 use skep_types::signed::Signed;
@@ -56,6 +57,14 @@ pub fn plan(
     let probed = |(offer, machine): &(Signed<Told>, Machine)| believed(&offer.statement, from.delay_us(machine));
     let candidates = offers.iter().map(probed).collect();
     Network::new(gateway(me), candidates, &Links::new()).ok()?.plan(&request(blocks, salt)).ok()
+}
+
+/// As many of the nodes, drawn at random, as are kept where a search asks: the sample and one shard.
+pub fn drawn(all: &[(NodeId, Machine)], salt: u64) -> Vec<(NodeId, Machine)> {
+    let mut drawn = all.to_vec();
+    drawn.sort_by_key(|(node, _)| mix(salt ^ u64::from(owner(node).0)));
+    drawn.truncate(SAMPLE + SHARD_TARGET as usize);
+    drawn
 }
 
 /// The plan that a gateway would make if it knew everything of the nodes that suit it best, and its true cost in microseconds.

@@ -109,6 +109,7 @@ pub struct World {
     quests: BTreeMap<u64, Quest>,
     seconds: Vec<f64>,
     ratios: Vec<f64>,
+    floors: Vec<f64>,
     failed: usize,
     hash: u64,
     deliveries: u64,
@@ -142,6 +143,7 @@ impl World {
             quests: BTreeMap::new(),
             seconds: Vec::new(),
             ratios: Vec::new(),
+            floors: Vec::new(),
             failed: 0,
             hash: config.seed,
             deliveries: 0,
@@ -420,9 +422,12 @@ impl World {
             let here = node.member.is_some() && machine.model == quest.model && machine.blocks.is_some();
             here.then(|| (key(index as u32, node.life), machine))
         };
-        let all = self.nodes.iter().enumerate().filter_map(serves).collect();
-        match (cost, routes::optimum(quest.gateway, &from, all, blocks, salt)) {
-            (Some(cost), Some(best)) => {
+        let all: Vec<(NodeId, Machine)> = self.nodes.iter().enumerate().filter_map(serves).collect();
+        let few = routes::drawn(&all, salt);
+        let best = |among| routes::optimum(quest.gateway, &from, among, blocks, salt);
+        match (cost, best(few), best(all)) {
+            (Some(cost), Some(least), Some(best)) => {
+                self.floors.push(least as f64 / best as f64);
                 self.seconds.push((self.queue.now_ms() - quest.start_ms + probe_ms) as f64 / 1000.0);
                 self.ratios.push(cost as f64 / best as f64);
             }
@@ -451,6 +456,7 @@ impl World {
             published_permille: (published.count() * 1000 / served.len().max(1)) as u64,
             route_seconds: self.seconds.last().copied().unwrap_or(f64::NAN),
             route_seconds_p50: self.seconds.get(self.seconds.len() / 2).copied().unwrap_or(f64::NAN),
+            route_cost_floor: self.floors.iter().sum::<f64>() / self.floors.len() as f64,
             route_cost_ratio: self.ratios.iter().sum::<f64>() / self.ratios.len() as f64,
             routes_failed: self.failed + self.quests.values().filter(here).count(),
             rebalanced: None,
