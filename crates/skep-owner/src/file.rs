@@ -160,7 +160,19 @@ fn name_parts(key: Key) -> (&'static str, &'static str) {
 
 /// A line of the file that sets a setting.
 fn assignment(key: Key, value: &Value) -> String {
-    format!("{} = {}", name_parts(key).1, toml_value(key, value).to_string().trim())
+    format!("{} = {}", name_parts(key).1, toml(key, value))
+}
+
+impl Setting {
+    /// A value of this setting as TOML writes it.
+    #[must_use]
+    pub fn toml(&self, value: &Value) -> String {
+        toml(self.key, value)
+    }
+}
+
+fn toml(key: Key, value: &Value) -> String {
+    toml_value(key, value).to_string().trim().to_owned()
 }
 
 fn toml_value(key: Key, value: &Value) -> toml_edit::Value {

@@ -99,7 +99,7 @@ impl Changes {
     /// # Errors
     /// [`SettingError::Unknown`] with the nearest name, [`SettingError::Misfit`] with what the setting takes.
     pub fn set_text(&mut self, name: &str, text: &str) -> Result<Key, SettingError> {
-        let key = Key::named(name).ok_or_else(|| unknown(name))?;
+        let key = key_named(name)?;
         let value = key.setting().kind.parse(text).map_err(|_| misfit(key, text))?;
         self.values.insert(key, value);
         Ok(key)
@@ -160,6 +160,14 @@ impl Layers {
         let layers = [(&self.page, Layer::Page), (&self.flags, Layer::Flag), (&self.file, Layer::File)];
         layers.into_iter().find_map(|(changes, layer)| Some((changes.get(key)?, layer)))
     }
+}
+
+/// The setting of a name that somebody wrote.
+///
+/// # Errors
+/// [`SettingError::Unknown`] with the nearest name.
+pub fn key_named(name: &str) -> Result<Key, SettingError> {
+    Key::named(name).ok_or_else(|| unknown(name))
 }
 
 pub(crate) fn unknown(name: &str) -> SettingError {

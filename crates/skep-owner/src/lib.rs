@@ -52,7 +52,7 @@ mod value;
 
 pub use decide::{Caps, Decision, Pause, decide};
 pub use file::{FILE_BYTES_MAX, read_file, template, write_file};
-pub use layers::{Changes, Layer, Layers, SettingError};
+pub use layers::{Changes, Layer, Layers, SettingError, key_named};
 pub use owner::{ADJUST_MS, CALM_MS, Command, Owner, Standing, THROTTLE_MIN, UnknownStanding};
 pub use preferences::{Preferences, Preset, Rule};
 pub use reason::{Level, Reason, Sensor};
