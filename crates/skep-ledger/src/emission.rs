@@ -16,7 +16,7 @@
 //! ```
 //!
 //! What the cap or rounding leaves is not issued, and an epoch without verified work issues nothing, ever: idle time does not add up.
-//! Whoever is convicted loses the work of the running epoch.
+//! Whoever is convicted loses the work of the running epoch. Work also raises a provider's [standing](crate::standing).
 //!
 //! Work is what the proofs of work say ([`Ruling::Work`](crate::Ruling::Work)), never what a transaction says. Its unit is one token
 //! through one block of a model.
@@ -50,8 +50,9 @@ impl State {
         Ok(())
     }
 
-    /// Forgets the work of the running epoch.
+    /// Forgets the work of the running epoch, and what stands of older epochs.
     pub(crate) fn forfeit_work(&mut self, provider: &NodeId) {
+        self.rows.standings.take(provider);
         let lost = self.rows.work.take(provider).unwrap_or(0);
         self.totals.work = self.totals.work.saturating_sub(lost);
     }
@@ -71,6 +72,7 @@ impl State {
         let workers: Vec<(NodeId, u64)> = self.rows.work.iter().map(|(id, work)| (*id, *work)).collect();
         for (provider, work) in workers {
             self.rows.work.take(&provider);
+            self.raise_standing(&provider, work);
             let cap = u128::from(params.subsidy_max.0) * u128::from(work);
             let amount = budget.share(work, total.max(1))?.min(Amount(u64::try_from(cap).unwrap_or(u64::MAX)));
             self.totals.issued = self.totals.issued.plus(amount)?;

@@ -4,6 +4,9 @@
 //! transaction, [`State::rule`] what every validator has recomputed. Given the same inputs in the same order, every machine has the same
 //! state. Whatever is refused is refused with a [`Refusal`] that says why, and leaves the state as it was.
 //!
+//! Verifying a signature costs many times what applying a transfer does. [`Keys`](skep_types::signed::Keys) is whose arithmetic is used: a
+//! node that verifies ahead, in batches or on other cores, hands in keys that remember.
+//!
 //! # Laws that hold for all of it
 //! - *Conservation.* Balances, escrow and bonds add up to the supply, which is what was issued less what was burned. [`State::audit`]
 //!   counts.
@@ -11,7 +14,7 @@
 //! - *Nothing self-reported is paid for*: a payment needs the payer's signature, a subsidy verified work, a slash a verdict.
 //! - *Time* is that of the last block, Unix seconds. Blocks are made on demand, so heights measure nothing.
 //!
-//! Each module states its law: [`account`] transfers and fees, [`emission`] new money, [`ask`] what providers ask for, [`tab`] and [`voucher`]
+//! Each module states its law: [`account`] transfers and fees, [`emission`] new money, [`standing`] what work is worth beside money, [`ask`] what providers ask for, [`tab`] and [`voucher`]
 //! how they are paid, [`meter`] how both sides of a tab keep their risk to one window, [`bond`] what a cheat loses, [`order`] reservations, [`round`] batch
 //! capacity, [`auction`] and [`stream`] their arithmetic, [`due`] what happens by itself, [`tree`] the state root and its proofs, [`tx`] the bytes.
 
@@ -30,6 +33,7 @@ mod params;
 mod refusal;
 pub mod round;
 mod rows;
+pub mod standing;
 mod state;
 pub mod stream;
 pub mod tab;
@@ -50,6 +54,7 @@ pub use params::Params;
 pub use refusal::Refusal;
 pub use round::{Round, Sale, Sealed, Side};
 pub use rows::Key;
+pub use standing::Standing;
 pub use state::{Audit, Ruling, State, Totals};
 pub use tab::{Hire, Leg, Tab};
 pub use tree::{Hash, Proof, Tree};

@@ -6,6 +6,7 @@ use crate::bond::Bond;
 use crate::due::Due;
 use crate::order::Order;
 use crate::round::{Round, Sale, Sealed};
+use crate::standing::Standing;
 use crate::tab::Tab;
 use crate::table::Table;
 use crate::tree::{Hash, Proof};
@@ -108,6 +109,8 @@ tables! {
     sales: Sale((Round, NodeId)) => Sale,
     /// What is looked at when, `()`: what is due decides what a block does, so it is state too.
     due: Due((u64, Due)) => (),
+    /// [`Standing`], of a provider.
+    standings: Standing(NodeId) => Standing,
 }
 
 pub(crate) fn decoded<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, Refusal> {

@@ -175,6 +175,8 @@ fn only_verified_work_is_subsidised() {
     assert!(state.supply().unwrap() <= Amount(budget));
     assert_conserved(&state);
     assert_eq!(wait(&mut state, 3600), [], "work is subsidised once");
+    let faded = Standing { score: 1_000_000_000, at_s: 0 }.faded(3600);
+    assert_eq!(state.standing(&node(1)), faded, "but it stands for longer");
     state.rule(&Ruling::Work { provider: node(1), work: 5 }).unwrap();
     let capped = Event::Issued { provider: node(1), amount: Amount(5 * Params::default().subsidy_max.0) };
     assert_eq!(wait(&mut state, 3600), [capped], "one token does not earn an epoch");

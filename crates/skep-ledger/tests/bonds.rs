@@ -162,13 +162,15 @@ fn a_conviction_refunds_the_victim_and_burns_half_at_least() {
 }
 
 #[test]
-fn a_convict_loses_the_work_of_the_epoch() {
+fn a_convict_loses_its_work_and_its_standing() {
     let mut state = market();
+    assert_eq!([1, 2].map(|id| state.standing(&node(id))), [1, 1]);
     state.rule(&Ruling::Work { provider: node(2), work: 100 }).unwrap();
     state.rule(&Ruling::Work { provider: node(1), work: 100 }).unwrap();
     state.rule(&fraud(1, 1_000_000, 0)).unwrap();
     let events = wait(&mut state, HOUR);
     assert!(matches!(events[..], [Event::Issued { provider, .. }] if provider == node(1)), "{events:?}");
+    assert_eq!([1, 2].map(|id| state.standing(&node(id))), [100, 0], "what was 1 has faded to 0 by an hour");
 }
 
 proptest! {
