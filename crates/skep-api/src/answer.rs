@@ -5,10 +5,9 @@
 //! with no choice and the `usage`, which is null in the others. A failure on the way is a last event with an `error` instead.
 
 use crate::error::ApiError;
-use crate::request::random;
 use axum::body::Bytes;
 use serde::Serialize;
-use skep_node::{Event, FinishReason, GenerateError, Generation, Summary};
+use skep_node::{AnswerId, Event, FinishReason, GenerateError, Generation, Summary};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -25,6 +24,22 @@ pub(crate) enum Kind {
     Chat,
     /// `/v1/completions`.
     Text,
+}
+
+impl Kind {
+    /// What the id of an answer begins with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Chat => "chatcmpl-",
+            Self::Text => "cmpl-",
+        }
+    }
+
+    /// The kind and the id of an answer, from the text of its id.
+    pub(crate) fn of_id(text: &str) -> Option<(Self, AnswerId)> {
+        let kind = if text.starts_with(Self::Chat.prefix()) { Self::Chat } else { Self::Text };
+        Some((kind, text.strip_prefix(kind.prefix())?.parse().ok()?))
+    }
 }
 
 /// What every piece of one answer has in common.
@@ -140,13 +155,10 @@ impl<'a> Choice<'a> {
 }
 
 impl Head {
-    /// The head of a new answer, with an id of its own.
-    pub(crate) fn new(kind: Kind, created: u64, seed: u64, model: String) -> Self {
-        let prefix = match kind {
-            Kind::Chat => "chatcmpl",
-            Kind::Text => "cmpl",
-        };
-        Self { kind, created, seed, id: format!("{prefix}-{:016x}{:016x}", random(), random()), model }
+    /// The head of an answer.
+    pub(crate) fn new(kind: Kind, created: u64, seed: u64, generation: &Generation) -> Self {
+        let (id, model) = (format!("{}{}", kind.prefix(), generation.id), generation.model.to_string());
+        Self { kind, created, seed, id, model }
     }
 
     fn object<'a>(&'a self, choices: &'a [Choice<'a>], streamed: bool) -> Object<'a> {

@@ -1,8 +1,8 @@
 //! What the API needs of a gateway. The real one is [`Gateway`]; tests bring a scripted one.
 
 use skep_node::{
-    EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused, ModelCard,
-    NetworkView, RouteView, UnplugError,
+    AnswerId, EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused, ModelCard,
+    NetworkView, Resumed, RouteView, UnplugError,
 };
 use skep_types::{Invite, NodeId};
 use std::future::Future;
@@ -17,6 +17,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// Why it cannot be answered; later failures come as an event of the [`Generation`].
     fn generate(&self, request: GenerateRequest) -> impl Future<Output = Result<Generation, GenerateError>> + Send;
+
+    /// Goes on with an answer that broke off when the process ended; its first event is all of the text so far.
+    ///
+    /// # Errors
+    /// Why it cannot go on.
+    fn resume(&self, id: AnswerId) -> impl Future<Output = Result<Resumed, GenerateError>> + Send;
 
     /// Makes vectors. Dropping the future cancels what is under way.
     ///
@@ -50,6 +56,10 @@ impl Backend for Gateway {
 
     fn generate(&self, request: GenerateRequest) -> impl Future<Output = Result<Generation, GenerateError>> + Send {
         Gateway::generate(self, request)
+    }
+
+    fn resume(&self, id: AnswerId) -> impl Future<Output = Result<Resumed, GenerateError>> + Send {
+        Gateway::resume(self, id)
     }
 
     fn encode(&self, request: EncodeRequest) -> impl Future<Output = Result<Encodings, GenerateError>> + Send {

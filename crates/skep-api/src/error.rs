@@ -151,6 +151,12 @@ impl From<GenerateError> for ApiError {
                     .kind("rate_limit_error")
                     .retry_after(1)
             }
+            GenerateError::NoAnswer { .. } => Self::refuse(
+                StatusCode::NOT_FOUND,
+                sentence,
+                "an answer can be taken up within an hour, at the gateway that began it, if that was ended in the middle",
+            )
+            .code("no_answer"),
             GenerateError::Failed { .. } => Self::server(
                 StatusCode::BAD_GATEWAY,
                 "failed",

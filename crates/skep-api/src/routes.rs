@@ -37,6 +37,7 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/v1/images/classifications", post(classification::<B>))
         .route("/skep/v1/network", get(network::<B>))
         .route("/skep/v1/route", get(route::<B>))
+        .route("/skep/v1/answers/{id}", get(resume::<B>))
         .route("/skep/v1/invite", post(invite::<B>))
         .route("/skep/v1/unplug", post(unplug::<B>))
         .route("/v1/{*rest}", axum::routing::any(nothing))
@@ -177,7 +178,7 @@ async fn classification<B: Backend>(State(api): State<Api<B>>, request: Request)
 async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, begun: Instant) -> Result<Response, ApiError> {
     let seed = ask.request.sampling.seed;
     let mut generation = api.backend.generate(ask.request).await?;
-    let head = Head::new(kind, now(), seed, generation.model.to_string());
+    let head = Head::new(kind, now(), seed, &generation);
     let route = route_header(&generation.route);
     if !ask.stream {
         let (text, summary) = collect(&mut generation).await?;
@@ -185,11 +186,36 @@ async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, begun: Instant) -
         let headers = headers(&route, Some(&whole_timing(&summary)), "application/json");
         return Ok((headers, body).into_response());
     }
+    streamed(head, ask.include_usage, generation, begun).await
+}
+
+/// `GET /skep/v1/answers/ID`: the rest of an answer that broke off when this gateway's process ended, as a stream whose first piece is all of
+/// the text so far.
+async fn resume<B: Backend>(State(api): State<Api<B>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let begun = Instant::now();
+    let Some((kind, id)) = Kind::of_id(&id) else {
+        let hint = "the `id` of each piece of a stream, such as `chatcmpl-…`, is one";
+        return Err(
+            ApiError::refuse(StatusCode::NOT_FOUND, format!("`{id}` is no answer's id"), hint).code("no_answer")
+        );
+    };
+    let resumed = api.backend.resume(id).await?;
+    let head = Head::new(kind, resumed.created, resumed.seed, &resumed.generation);
+    streamed(head, false, resumed.generation, begun).await
+}
+
+async fn streamed(
+    head: Head,
+    include_usage: bool,
+    mut generation: Generation,
+    begun: Instant,
+) -> Result<Response, ApiError> {
+    let route = route_header(&generation.route);
     let first = generation.events.recv().await.unwrap_or_else(|| Err(broken_off()))?;
     let timing = format!("prefill;dur={:.3}", begun.elapsed().as_secs_f64() * 1000.0);
     let mut headers = headers(&route, Some(&timing), "text/event-stream");
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let stream = Stream::new(head, ask.include_usage, generation, first);
+    let stream = Stream::new(head, include_usage, generation, first);
     Ok((headers, Body::from_stream(stream.events())).into_response())
 }
 

@@ -91,8 +91,12 @@ impl Driver {
             self.carry_out(effects, &mut progress);
         }
         self.returns.remove(&progress.sessions);
-        let report = progress.report.filter(|report| report.finish != Finish::Cancelled)?;
+        let Some(report) = progress.report.filter(|report| report.finish != Finish::Cancelled) else {
+            self.sink.over();
+            return None;
+        };
         let mut summary = summary(&report, self.prompt_tokens);
+        summary.completion_tokens += self.sink.before();
         summary.total_ms = millis(self.started.elapsed());
         if let Some(why) = self.why {
             summary.why = why.await.ok().flatten().map(Box::new);

@@ -1,30 +1,29 @@
 //! The gateway: takes requests for text, owns their tokens, and knows the members that answer them.
 
+mod answering;
 mod discover;
 mod planning;
 
 use crate::admission::{self, Admission};
-use crate::driver::{Driver, INPUT_QUEUE, Returns};
-use crate::explain::Why;
-use crate::generate::{
-    ChatMessage, GenerateError, GenerateRequest, Generation, Hop, ModelCard, NetworkView, Prompt, Summary,
-};
+use crate::answers::Answers;
+use crate::driver::{Driver, Returns};
+use crate::generate::{ChatMessage, GenerateError, ModelCard, NetworkView, Prompt, Summary};
 use crate::links::Links;
 use crate::members::Members;
 use crate::sink::Sink;
-use crate::text::AnswerText;
 use planning::missing_block;
 use skep_model::{ChatTemplate, Message, ModelConfig, Purpose, Tokenizer};
 use skep_net::Net;
 use skep_plan::{Label, Network};
-use skep_session::{Effect, Generate, Input, Limits, Session, SessionConfig, Task};
+use skep_session::{Effect, Input, Limits};
 use skep_types::wire::{Join, Peer, SessionId};
 use skep_types::{Invite, MAX_INVITE_USES, ModelId, NodeId, PASS_SECONDS, Pass};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
 pub(crate) use discover::{discover, figures};
@@ -57,11 +56,13 @@ pub struct GatewayLimits {
     pub prompt_bytes: usize,
     /// Waits and retries of one answer.
     pub session: Limits,
+    /// Folder where answers under way are noted down, so that they can be taken up after the process was ended; `None` for nowhere.
+    pub answers: Option<PathBuf>,
 }
 
 impl Default for GatewayLimits {
     fn default() -> Self {
-        Self { active: 32, prefill_chunk: 64, prompt_bytes: 4 << 20, session: Limits::default() }
+        Self { active: 32, prefill_chunk: 64, prompt_bytes: 4 << 20, session: Limits::default(), answers: None }
     }
 }
 
@@ -112,6 +113,7 @@ pub(crate) struct Inner {
     pub(crate) limits: GatewayLimits,
     pub(crate) returns: Returns,
     pub(crate) active: Arc<Semaphore>,
+    answers: Answers,
     admission: Admission,
     state: Mutex<State>,
     unplug: Mutex<Option<Unplug>>,
@@ -143,7 +145,8 @@ impl Gateway {
         };
         let (state, unplug) = (Mutex::new(state), Mutex::new(None));
         let returns = Returns::default();
-        let inner = Inner { model, net, links, limits, returns, active, admission, state, unplug };
+        let answers = Answers::open(limits.answers.clone());
+        let inner = Inner { model, net, links, limits, returns, active, answers, admission, state, unplug };
         Self { inner: Arc::new(inner) }
     }
 
@@ -214,80 +217,6 @@ impl Gateway {
         if unplug(node) { Ok(()) } else { Err(UnplugError::Unknown(node)) }
     }
 
-    /// Answers a request.
-    ///
-    /// # Errors
-    /// Every reason for which no answer can begin; later ones come through [`Generation::events`].
-    pub async fn generate(&self, request: GenerateRequest) -> Result<Generation, GenerateError> {
-        let started = Instant::now();
-        let inner = &self.inner;
-        inner.model.check_asked(request.model.as_deref())?;
-        let permit = inner.active.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| GenerateError::Busy { limit: inner.limits.active })?;
-        let tokenizer = inner.model.writer()?;
-        let prompt = inner.model.tokens(tokenizer, &request.prompt, inner.limits.prompt_bytes)?;
-        let prompt_tokens = prompt.len() as u32;
-        let mut session = self.session(prompt, &request)?;
-        let (network, asked) = (self.whole_network()?, session.request());
-        let first = session.step(Duration::ZERO, Input::Start { network: network.clone() });
-        let why = tokio::task::spawn_blocking(move || Why::new(&network, &asked).ok());
-        let hop = |stage: &skep_plan::Stage| Hop { node: stage.peer.node, blocks: stage.blocks };
-        let route = session.route().iter().map(hop).collect();
-
-        let max_new =
-            (inner.model.config.context - prompt_tokens as usize).min(request.max_tokens.unwrap_or(u32::MAX) as usize);
-        let (events_in, events) = mpsc::channel(max_new + 4);
-        let (cancel, cancelled) = oneshot::channel();
-        let (inputs_in, inputs) = mpsc::channel(INPUT_QUEUE);
-        let sink = Sink::Text { text: AnswerText::new(tokenizer.decoder(), &request.stop), events: events_in };
-        let pace = request.pace.map(|rate| Duration::from_secs_f32(1.0 / rate));
-        let driver = Driver {
-            session,
-            inputs,
-            inputs_in,
-            links: inner.links.clone(),
-            returns: inner.returns.clone(),
-            sink,
-            cancelled,
-            pace,
-            prompt_tokens,
-            started,
-            why: Some(why),
-        };
-        tokio::spawn(self.clone().run(driver, first, Some(permit)));
-        Ok(Generation { model: inner.model.id, route, prompt_tokens, events, cancel: Some(cancel) })
-    }
-
-    fn session(&self, prompt: Vec<u32>, request: &GenerateRequest) -> Result<Session, GenerateError> {
-        let ModelFront { id, config, .. } = &self.inner.model;
-        let (tokenizer, context) = (self.inner.model.writer()?, config.context);
-        if prompt.len() >= context {
-            return Err(GenerateError::PromptTooLong { prompt: prompt.len(), context });
-        }
-        if request.max_tokens == Some(0) {
-            return Err(GenerateError::BadOption { option: "max_tokens", reason: "must be at least 1".into() });
-        }
-        let room = (context - prompt.len()) as u32;
-        let config = SessionConfig {
-            model: *id,
-            n_blocks: config.n_blocks,
-            vocab: config.vocab as u32,
-            d_model: config.d_model as u32,
-            kv_bytes: kv_bytes(config),
-            gateway: self.inner.net.peer(),
-            task: Task::Generate(Generate {
-                prompt,
-                max_new: request.max_tokens.unwrap_or(room).min(room),
-                end_tokens: (0..config.vocab as u32).filter(|id| tokenizer.is_end_of_generation(*id)).collect(),
-                sampler: Box::new(request.sampling),
-                prefill_chunk: self.inner.limits.prefill_chunk,
-            }),
-            id_seed: random_seed(),
-            limits: self.inner.limits.session,
-        };
-        Session::new(config).map_err(|error| GenerateError::Failed { reason: error.to_string() })
-    }
-
     /// Carries a request to its end, whose session wants `first` done first. A permit that is given is held as long.
     pub(crate) async fn run(self, driver: Driver, first: Vec<Effect>, permit: Option<OwnedSemaphorePermit>) {
         let nodes: Vec<NodeId> = driver.session.route().iter().map(|stage| stage.peer.node).collect();
@@ -300,7 +229,7 @@ impl Gateway {
             state.drivers.insert(key, driver.inputs_in.clone());
             key
         };
-        let (is_text, began) = (matches!(driver.sink, Sink::Text { .. }), driver.started);
+        let (is_text, began) = (matches!(driver.sink, Sink::Text(_)), driver.started);
         let finished = driver.run(first).await;
         let mut state = self.state();
         state.drivers.remove(&key);

@@ -1,5 +1,6 @@
 //! What a request for text is, and what comes back: the types between a gateway and whoever asks it (the API, the command line).
 
+use crate::answers::AnswerId;
 use crate::explain::Why;
 use serde::Serialize;
 use skep_model::{Purpose, SamplingParams};
@@ -48,6 +49,8 @@ pub struct GenerateRequest {
 /// An answer under way. Dropping it cancels the request: the stages free its KV caches.
 #[derive(Debug)]
 pub struct Generation {
+    /// Names the answer, for [`Gateway::resume`](crate::Gateway::resume).
+    pub id: AnswerId,
     /// The model that answers.
     pub model: ModelId,
     /// The chain chosen at the start.
@@ -58,6 +61,17 @@ pub struct Generation {
     pub events: mpsc::Receiver<Result<Event, GenerateError>>,
     /// Held for its drop: tells the gateway that nobody reads any more.
     pub cancel: Option<oneshot::Sender<()>>,
+}
+
+/// An answer that goes on after the process of the gateway had ended.
+#[derive(Debug)]
+pub struct Resumed {
+    /// What is left of it; the first event is all of the text so far.
+    pub generation: Generation,
+    /// When it was asked, seconds since 1970.
+    pub created: u64,
+    /// The seed of its draws.
+    pub seed: u64,
 }
 
 /// A piece of an answer.
@@ -185,6 +199,12 @@ pub enum GenerateError {
     NoRoute {
         /// The first block that nobody holds.
         block: u32,
+    },
+    /// No answer of this id broke off here.
+    #[error("no answer {id} broke off here")]
+    NoAnswer {
+        /// The id.
+        id: AnswerId,
     },
     /// The gateway serves as many answers as it may.
     #[error("{limit} answers are under way, the most that this node serves at once")]

@@ -9,6 +9,7 @@
 //! member takes requests, finds the others by the network's directories, and goes on when the machine that began the network is gone.
 
 mod admission;
+mod answers;
 mod appraise;
 mod driver;
 mod encode;
@@ -29,12 +30,13 @@ mod tell;
 mod text;
 mod weights;
 
+pub use answers::AnswerId;
 pub use encode::{EncodeInput, EncodeRequest, Encodings, MAX_INPUTS, probabilities};
 pub use explain::{Alternative, ExpectedRoute, ExpectedStage, Why};
 pub use gateway::{Gateway, GatewayLimits, InviteRefused, MAX_INVITE_HOURS, ModelFront, Unplug, UnplugError};
 pub use generate::{
     ChatMessage, Event, FiguresView, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming,
-    ModelCard, NetworkView, NodeView, Prompt, Recovery, RouteView, Summary, Task,
+    ModelCard, NetworkView, NodeView, Prompt, Recovery, Resumed, RouteView, Summary, Task,
 };
 pub use node::{Node, NodeConfig, NodeError};
 pub use stage_host::{PeerLimits, StageLimits};

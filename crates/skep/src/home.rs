@@ -1,6 +1,7 @@
 //! Where Skep keeps its files, and the model that comes with it.
 
 use crate::error::Error;
+use skep_node::GatewayLimits;
 use skep_store::adopt::{self, Stored};
 use skep_types::ModelId;
 use std::io::Write;
@@ -34,6 +35,11 @@ pub(crate) fn store() -> PathBuf {
 /// The folder of what this machine remembers of each network that it joined.
 pub(crate) fn networks() -> PathBuf {
     folder().join("networks")
+}
+
+/// What a gateway may do. One whose key is forgotten at the end takes up no answer later.
+pub(crate) fn gateway_limits(ephemeral: bool) -> GatewayLimits {
+    GatewayLimits { answers: (!ephemeral).then(|| folder().join("answers")), ..GatewayLimits::default() }
 }
 
 /// The id of the bundled model.

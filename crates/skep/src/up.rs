@@ -9,7 +9,7 @@ use crate::weights::{self, Held};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use skep_api::ApiConfig;
 use skep_model::{Gguf, ModelConfig};
-use skep_node::{Fetched, Gateway, GatewayLimits, Node, NodeConfig, StageLimits, Weights, WeightsConfig};
+use skep_node::{Fetched, Gateway, Node, NodeConfig, StageLimits, Weights, WeightsConfig};
 use skep_types::BlockRange;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         bind,
         model: path,
         blocks: Some(blocks),
-        gateway: listener.is_some().then(GatewayLimits::default),
+        gateway: listener.is_some().then(|| home::gateway_limits(args.ephemeral)),
         stage: StageLimits {
             // What was just written is in small pages.
             large_pages: args.large_pages || fetched.is_some(),

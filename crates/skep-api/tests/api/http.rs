@@ -51,6 +51,25 @@ fn the_network_is_shown_and_a_node_unplugged() {
 }
 
 #[test]
+fn an_answer_is_taken_up_by_its_id() {
+    let server = server();
+    let known = "ab".repeat(16);
+    for (prefix, object) in [("chatcmpl", "chat.completion.chunk"), ("cmpl", "text_completion")] {
+        let answer = server.get(&format!("/skep/v1/answers/{prefix}-{known}"));
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
+        let first = answer.body.split_once("\n\n").unwrap().0.strip_prefix("data: ").unwrap().to_owned();
+        let first: serde_json::Value = serde_json::from_str(&first).unwrap();
+        assert_eq!((&first["object"], &first["created"]), (&json!(object), &json!(77)));
+        assert_eq!(first["id"], json!(format!("{prefix}-{known}")));
+        assert!(answer.body.ends_with("data: [DONE]\n\n"), "{}", answer.body);
+    }
+    for id in ["cmpl-", "else-00", &format!("cmpl-{known}0"), &known, &format!("cmpl-{}", "0".repeat(32))] {
+        let answer = server.get(&format!("/skep/v1/answers/{id}"));
+        assert_eq!((answer.status, answer.error().1), (404, json!("no_answer")), "{id}");
+    }
+}
+
+#[test]
 fn an_invite_is_made_for_the_hours_and_machines_that_are_asked_for() {
     let server = server();
     let ask = |body: &str| server.post("/skep/v1/invite", body);

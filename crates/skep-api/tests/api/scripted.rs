@@ -1,6 +1,7 @@
 //! A backend that follows a script, so that the API can be tested without a network of nodes.
 
 use skep_api::Backend;
+use skep_model::SamplingParams;
 use skep_node::*;
 use skep_types::{BlockRange, Invite, InviteTerms, ModelId, NodeId};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -131,7 +132,29 @@ impl Backend for Scripted {
             }
             active.fetch_sub(1, Ordering::SeqCst);
         });
-        Ok(Generation { model: card().id, route: hops(), prompt_tokens: 5, events, cancel: Some(cancel) })
+        Ok(Generation {
+            id: AnswerId([0xab; 16]),
+            model: card().id,
+            route: hops(),
+            prompt_tokens: 5,
+            events,
+            cancel: Some(cancel),
+        })
+    }
+
+    async fn resume(&self, id: AnswerId) -> Result<Resumed, GenerateError> {
+        if id.0[0] != 0xab {
+            return Err(GenerateError::NoAnswer { id });
+        }
+        let request = GenerateRequest {
+            model: None,
+            prompt: Prompt::Text("resumed".into()),
+            max_tokens: None,
+            stop: Vec::new(),
+            sampling: SamplingParams::default(),
+            pace: None,
+        };
+        Ok(Resumed { generation: self.generate(request).await?, created: 77, seed: 5 })
     }
 
     /// The vector of input number i is (i, 0.1, -2.5); a text without characters is refused.

@@ -82,10 +82,16 @@ impl Drop for Demo {
 
 /// Asks for a completion that is streamed.
 pub fn stream(api: &str, body: &Value) -> Stream {
-    let response = ureq::post(format!("{api}/v1/completions"))
-        .header("content-type", "application/json")
-        .send(body.to_string())
-        .unwrap();
+    let request = ureq::post(format!("{api}/v1/completions")).header("content-type", "application/json");
+    read_stream(request.send(body.to_string()).unwrap())
+}
+
+/// Takes an answer up that broke off when its gateway ended.
+pub fn resume(api: &str, id: &str) -> Result<Stream, ureq::Error> {
+    ureq::get(format!("{api}/skep/v1/answers/{id}")).call().map(read_stream)
+}
+
+fn read_stream(response: ureq::http::Response<ureq::Body>) -> Stream {
     let route = response.headers()["skep-route"].to_str().unwrap().to_owned();
     let lines = BufReader::new(response.into_body().into_reader());
     let lines: Box<dyn BufRead> = Box::new(lines);
@@ -118,6 +124,8 @@ pub fn body(max_tokens: u32, pace: Option<f32>) -> Value {
 #[derive(Default)]
 pub struct Answer {
     pub text: String,
+    /// What the answer is called.
+    pub id: String,
     /// The text of each event, in order. A token that ends inside a character has no event of its own.
     pub events: Vec<String>,
     /// Tokens drawn, as the gateway counted them.
@@ -147,6 +155,11 @@ impl Stream {
         self.route.split(',').map(|hop| hop.split('[').next().unwrap().trim().to_owned()).collect()
     }
 
+    /// What came so far.
+    pub fn so_far(&self) -> &Answer {
+        &self.result
+    }
+
     /// Reads on to the next event that carries text and returns its index; `None` at the end.
     pub fn next_event(&mut self) -> Option<u32> {
         loop {
@@ -161,6 +174,7 @@ impl Stream {
                 self.result.recoveries = recoveries.len();
                 self.result.tokens = event["skep"]["completion_tokens"].as_u64().unwrap();
             }
+            self.result.id = event["id"].as_str().unwrap_or_default().to_owned();
             let choice = &event["choices"][0];
             let piece = choice["text"].as_str().unwrap_or_default();
             self.result.text.push_str(piece);

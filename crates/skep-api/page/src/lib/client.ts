@@ -29,10 +29,12 @@ export interface Ask {
 export interface Listener {
   onStart(route: Hop[] | null, timing: Timing[]): unknown;
   onText(text: string): unknown;
+  onId?(id: string): unknown;
   onSummary(summary: Summary): unknown;
 }
 
 interface Chunk {
+  id?: string;
   choices?: { delta?: { content?: string | null }; text?: string; finish_reason?: string | null }[];
   skep?: Summary;
 }
@@ -61,6 +63,7 @@ export function applyChunk(payload: string, listener: Listener): "more" | "finis
   }
   const trouble = troubleOf(chunk);
   if (trouble) throw new SkepError(trouble);
+  if (chunk.id) listener.onId?.(chunk.id);
   const choice = chunk.choices?.[0];
   const text = choice?.delta?.content ?? choice?.text;
   if (text) listener.onText(text);
@@ -68,14 +71,47 @@ export function applyChunk(payload: string, listener: Listener): "more" | "finis
   return choice?.finish_reason ? "finished" : "more";
 }
 
-/** Streams an answer to `listener`. Ends normally when the answer is complete; throws otherwise, also when aborted. */
-export async function streamAnswer(ask: Ask, listener: Listener, signal: AbortSignal): Promise<void> {
-  const response = await reach(ask.path, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ ...ask.body, stream: true, stream_options: { include_usage: true } }),
-    signal,
-  });
+/** How often, and how often in all, a node that broke off is asked to go on: a machine starts again within half a minute. */
+const TRY_EVERY_MS = 1000;
+const TRIES = 30;
+
+/** Hears of an answer in one go, although its stream may break off and begin again with all of the text so far. */
+class Continued implements Listener {
+  readonly #listener: Listener;
+  /** Characters that were passed on, and those of them that the stream of now has said again. */
+  #passed = 0;
+  #repeated = 0;
+  id: string | null = null;
+
+  constructor(listener: Listener) {
+    this.#listener = listener;
+  }
+
+  onStart(route: Hop[] | null, timing: Timing[]): void {
+    this.#repeated = 0;
+    this.#listener.onStart(route, timing);
+  }
+
+  onText(text: string): void {
+    const again = Math.min(text.length, this.#passed - this.#repeated);
+    this.#repeated += again;
+    if (again === text.length) return;
+    this.#repeated += text.length - again;
+    this.#passed += text.length - again;
+    this.#listener.onText(text.slice(again));
+  }
+
+  onId(id: string): void {
+    this.id = id;
+  }
+
+  onSummary(summary: Summary): void {
+    this.#listener.onSummary(summary);
+  }
+}
+
+/** Reads a stream to its end; whether the answer is complete. */
+async function readStream(response: Response, listener: Listener): Promise<boolean> {
   if (!response.ok || !response.body) return refuse(response);
   listener.onStart(parseRoute(response.headers.get("skep-route")), parseTiming(response.headers.get("skep-timing")));
   const parser = new SseParser();
@@ -87,16 +123,49 @@ export async function streamAnswer(ask: Ask, listener: Listener, signal: AbortSi
       piece = await reader.read();
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") throw error;
-      throw new SkepError(BROKEN_OFF);
+      return false;
     }
-    if (piece.done) break;
+    if (piece.done) return finished;
     for (const payload of parser.push(piece.value)) {
       const state = applyChunk(payload, listener);
-      if (state === "done") return;
+      if (state === "done") return true;
       finished ||= state === "finished";
     }
   }
-  if (!finished) throw new SkepError(BROKEN_OFF);
+}
+
+/** Asks a node that broke off to go on with an answer; none while it is away. */
+async function resume(id: string, signal: AbortSignal): Promise<Response | null> {
+  const response = await fetch(`/skep/v1/answers/${id}`, { signal }).catch((error: unknown) => {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    return null;
+  });
+  // Until its network is whole again, a node that has just started answers nothing.
+  return response && response.status < 500 ? response : null;
+}
+
+/**
+ * Streams an answer to `listener`. When the node breaks off in the middle and starts again, the answer goes on where it was. Ends
+ * normally when the answer is complete; throws otherwise, also when aborted.
+ */
+export async function streamAnswer(ask: Ask, listener: Listener, signal: AbortSignal): Promise<void> {
+  const continued = new Continued(listener);
+  const first = await reach(ask.path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ ...ask.body, stream: true, stream_options: { include_usage: true } }),
+    signal,
+  });
+  let complete = await readStream(first, continued);
+  for (let tries = 0; !complete && continued.id !== null; tries++) {
+    if (tries >= TRIES) break;
+    await new Promise((resolve) => setTimeout(resolve, TRY_EVERY_MS));
+    signal.throwIfAborted();
+    const response = await resume(continued.id, signal);
+    if (response?.status === 404) break;
+    if (response) complete = await readStream(response, continued);
+  }
+  if (!complete) throw new SkepError(BROKEN_OFF);
 }
 
 /** The network as the gateway sees it. */

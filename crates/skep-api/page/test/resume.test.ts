@@ -1,0 +1,90 @@
+import { afterEach, expect, test, vi } from "vitest";
+import { streamAnswer, SkepError, type Listener } from "../src/lib/client";
+
+const ID = "chatcmpl-00";
+const piece = (content: string, finish: string | null = null) =>
+  `data: ${JSON.stringify({ id: ID, choices: [{ delta: { content }, finish_reason: finish }] })}\n\n`;
+
+/** A response whose stream says `pieces` and then ends well or breaks. */
+function says(pieces: string[], breaks = false): Response {
+  const body = new ReadableStream<Uint8Array>({
+    start(out) {
+      for (const text of pieces) out.enqueue(new TextEncoder().encode(text));
+      if (breaks) out.error(new TypeError("network error"));
+      else out.close();
+    },
+  });
+  return new Response(body, { headers: { "content-type": "text/event-stream" } });
+}
+
+function hear() {
+  const heard = { text: "", starts: 0 };
+  const listener: Listener = {
+    onStart: () => heard.starts++,
+    onText: (text) => (heard.text += text),
+    onSummary: () => undefined,
+  };
+  return { heard, listener };
+}
+
+/** Answers requests in order; whoever asks for more is told that the node is away. */
+function world(...answers: (Response | "away")[]) {
+  const paths: string[] = [];
+  vi.stubGlobal("location", { origin: "http://here" });
+  vi.stubGlobal("fetch", async (path: string) => {
+    paths.push(path);
+    const next = answers.shift() ?? "away";
+    if (next === "away") throw new TypeError("failed to fetch");
+    return next;
+  });
+  return paths;
+}
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+const ask = { path: "/v1/chat/completions" as const, body: {} };
+
+test("an answer goes on where it broke off, whatever the pieces", async () => {
+  vi.useFakeTimers();
+  const paths = world(
+    says([piece("Once"), piece(" upon")]),
+    "away",
+    new Response("{}", { status: 503 }),
+    says([piece("Once upon a"), piece(" ti")], true),
+    says([piece("Once upon a time"), piece("."), piece("", "stop"), "data: [DONE]\n\n"]),
+  );
+  const { heard, listener } = hear();
+  const whole = streamAnswer(ask, listener, new AbortController().signal);
+  await vi.runAllTimersAsync();
+  await whole;
+  expect(heard).toEqual({ text: "Once upon a time.", starts: 3 });
+  expect(paths.slice(1)).toEqual(Array(4).fill(`/skep/v1/answers/${ID}`));
+});
+
+test("an answer that nobody can go on with is broken off", async () => {
+  vi.useFakeTimers();
+  for (const answers of [[says([piece("Once")]), new Response("{}", { status: 404 })], [says([piece("Once")])]] as const) {
+    const paths = world(...answers);
+    const { heard, listener } = hear();
+    const failed = streamAnswer(ask, listener, new AbortController().signal).catch((error: unknown) => error);
+    await vi.runAllTimersAsync();
+    expect(await failed).toBeInstanceOf(SkepError);
+    expect(heard.text).toBe("Once");
+    expect(paths.length).toBe(answers.length === 2 ? 2 : 31);
+  }
+});
+
+test("whoever stops an answer ends the waiting too", async () => {
+  vi.useFakeTimers();
+  world(says([piece("Once")]));
+  const abort = new AbortController();
+  const { listener } = hear();
+  const failed = streamAnswer(ask, listener, abort.signal).catch((error: unknown) => error);
+  await vi.advanceTimersByTimeAsync(1500);
+  abort.abort();
+  await vi.runAllTimersAsync();
+  expect(await failed).toBe(abort.signal.reason);
+});
