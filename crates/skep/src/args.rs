@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::settings::ShareFlags;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use skep_kernels::Isa;
 use skep_node::MAX_INVITE_HOURS;
@@ -49,9 +50,67 @@ pub(crate) enum Command {
     /// Work with model files
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Show and change the limits of what this machine lends; `skep up` does not keep to them yet
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(BenchCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every setting and its value, as the file would hold it
+    Show(ShowConfigArgs),
+    /// Set one in the file; what else stands there stays
+    Set(SetConfigArgs),
+    /// Leave one to the preset again
+    Unset(UnsetConfigArgs),
+    /// Say whether this machine would be lent now and why, and what it does not tell of itself; a Skep that runs counts as another
+    /// program here
+    Check(CheckConfigArgs),
+    /// Print a file that explains every setting and sets none
+    Template,
+    /// Print the JSON Schema of the file, for editors
+    Schema,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ShowConfigArgs {
+    /// Say of each where its value comes from: preset, file or flag
+    #[arg(long)]
+    pub(crate) origin: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) flags: ShareFlags,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SetConfigArgs {
+    /// Its name, as share.cpu_percent
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Its value, as the file takes it but without quotes
+    #[arg(value_name = "VALUE")]
+    pub(crate) value: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct UnsetConfigArgs {
+    /// Its name, as share.cpu_percent
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckConfigArgs {
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) flags: ShareFlags,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 use skep_model::ModelError;
 use skep_net::NetError;
 use skep_node::NodeError;
+use skep_owner::SettingError;
 use skep_relay::RelayFault;
 use skep_store::StoreError;
 use skep_types::ModelId;
@@ -27,6 +28,12 @@ pub(crate) enum Error {
     /// The port of the API is taken.
     #[error("port {port} on this machine is in use")]
     PortInUse { port: u16 },
+    /// A setting that was given is refused.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The file of settings is refused.
+    #[error("{}: {source}", path.display())]
+    Settings { path: PathBuf, source: SettingError },
     /// The relay cannot run.
     #[error(transparent)]
     Relay(#[from] RelayFault),
@@ -95,6 +102,7 @@ impl Error {
             Self::Node(NodeError::Admitted { .. }) => {
                 "restore the file, or remove it: then every machine needs a new invite".into()
             }
+            Self::Setting(source) | Self::Settings { source, .. } => setting_hint(source).into(),
             Self::Link { .. } => "copy the whole link that `skep invite` printed, from `skep:` to its end".into(),
             Self::Node(NodeError::Memory { .. }) => {
                 "allow more with --memory, or serve fewer blocks with --blocks".into()
@@ -147,6 +155,8 @@ impl Error {
         match self {
             Self::Model { .. }
             | Self::Link { .. }
+            | Self::Setting(_)
+            | Self::Settings { .. }
             | Self::Blocks { .. }
             | Self::Plan(_)
             | Self::NoRoom { .. }
@@ -181,6 +191,16 @@ fn model_hint(error: &ModelError) -> &'static str {
         ModelError::Io { source, .. } => system_hint(source),
         _ => {
             "`skep model inspect FILE` shows what the file holds; Skep runs GGUF files in F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K and Q4_0"
+        }
+    }
+}
+
+fn setting_hint(error: &SettingError) -> &'static str {
+    match error {
+        SettingError::Unknown { .. } => "`skep config show` lists every setting",
+        SettingError::Misfit { .. } => "`skep config template` explains every setting",
+        SettingError::Syntax { .. } | SettingError::Long { .. } => {
+            "mend the file, or put it aside: `skep config template` prints a new one"
         }
     }
 }

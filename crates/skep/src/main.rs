@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod chat;
 mod client;
+mod config;
 mod demo;
 mod doctor;
 mod download;
@@ -18,6 +19,7 @@ mod output;
 mod peers;
 mod pull;
 mod relay;
+mod settings;
 mod status;
 mod up;
 mod weights;
@@ -54,6 +56,7 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Models(args) => status::models(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),
         Command::Model(ModelCommand::List(args)) => pull::list(&args),
+        Command::Config(command) => config::run(command),
         Command::Bench(BenchCommand::Model(args)) => bench::run(&args),
     }
 }

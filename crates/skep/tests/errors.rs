@@ -177,7 +177,7 @@ fn a_full_disk() {
 #[test]
 fn help_says_what_the_page_of_it_says() {
     let home = tempfile::tempdir().unwrap();
-    let pages: [(&str, &[&str]); 8] = [
+    let pages: [(&str, &[&str]); 10] = [
         ("skep", &["--help"]),
         ("demo", &["demo", "--help"]),
         ("up", &["up", "--help"]),
@@ -186,6 +186,8 @@ fn help_says_what_the_page_of_it_says() {
         ("relay", &["relay", "--help"]),
         ("doctor", &["doctor", "--help"]),
         ("chat", &["chat", "--help"]),
+        ("config", &["config", "--help"]),
+        ("config-show", &["config", "show", "--help"]),
     ];
     for (name, arguments) in pages {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/help/{name}.txt"));

@@ -53,6 +53,8 @@ const HOUSE: &[Place] = &[
             "skep-map",
             "skep-model",
             "skep-plan",
+            "skep-owner",
+            "skep-sensors",
             "skep-net",
             "skep-relay",
             "skep-store",
