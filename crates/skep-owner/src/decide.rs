@@ -181,9 +181,11 @@ impl Law<'_> {
 
     fn others(&self) -> Option<Reason> {
         let limit = self.preferences.number_now(Key::OthersCpu, self.counts_as_in_use())?;
+        let by_the_first = self.preferences.number(Key::OthersCpu) == Some(limit);
+        let key = if by_the_first { Key::OthersCpu } else { Key::OthersCpuInUse };
         let again = limit * 4 / 5;
         self.number(&self.sensors.others_cpu_percent, Sensor::Processors, |percent| {
-            self.above(u64::from(*percent), limit, again).map(Reason::OthersBusy)
+            self.above(u64::from(*percent), limit, again).map(|level| Reason::OthersBusy(level, key))
         })
     }
 

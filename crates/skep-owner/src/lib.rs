@@ -5,7 +5,7 @@
 //! - [`decide`] is the law: [`Decision::Run`] with [`Caps`], or [`Decision::Pause`] with a [`Reason`] and, where it can be known, until
 //!   when. It remembers nothing.
 //! - [`Owner::step`] adds what needs memory: the owner's own Pause, Resume and Finish, the calm before a machine is lent again, and the
-//!   throttle that keeps to a limit of watts.
+//!   throttle that keeps to a limit of watts. [`Standing`] and [`Transfer`], the bytes of the day, are kept over a restart by their texts.
 //! - [`Layers`] says who set what: preset, file, flag, page. [`read_file`], [`write_file`] and [`template`] are the file, [`schema`] tells
 //!   editors and the page of it.
 //!
@@ -48,6 +48,7 @@ mod schedule;
 mod schema;
 mod sensors;
 mod table;
+mod transfer;
 mod value;
 
 pub use decide::{Caps, Decision, Pause, decide};
@@ -60,4 +61,5 @@ pub use schedule::{Schedule, ScheduleError, WEEK_MINUTES, WINDOWS_MAX};
 pub use schema::schema;
 pub use sensors::{Clock, Gap, Own, Power, Reading, Sensors};
 pub use table::{Key, SETTINGS, Setting};
+pub use transfer::{Transfer, UnknownTransfer};
 pub use value::{Kind, Misfit, Unit, Value, parse_bytes};

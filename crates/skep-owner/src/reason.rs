@@ -35,8 +35,8 @@ pub enum Reason {
     Metered,
     /// The owner said never on a metered network, and that cannot be read.
     MeteredUnsure,
-    /// Other programs need the processors.
-    OthersBusy(Level),
+    /// Other programs need the processors, by this setting: that of a machine in use, or the other.
+    OthersBusy(Level, Key),
     /// Programs wait for memory.
     MemoryPressure(Level),
     /// Little memory is available.
@@ -137,7 +137,7 @@ impl Reason {
             Self::InUse { .. } | Self::InUseUnsure => Key::WhenInUse,
             Self::FullScreen | Self::FullScreenUnsure => Key::WhenFullScreen,
             Self::Metered | Self::MeteredUnsure => Key::WhenMetered,
-            Self::OthersBusy(_) => Key::OthersCpu,
+            Self::OthersBusy(_, key) => *key,
             Self::MemoryPressure(_) => Key::MemoryPressure,
             Self::MemoryShort(_) => Key::MemoryFreeMin,
             Self::Hot(_) => Key::Temperature,
@@ -165,7 +165,7 @@ impl Reason {
             Self::PowerUnsure | Self::InUseUnsure | Self::FullScreenUnsure | Self::MeteredUnsure => {
                 format!("Set {name} to if_unsure or always to lend this machine all the same.")
             }
-            Self::OthersBusy(level) | Self::MemoryPressure(level) => {
+            Self::OthersBusy(level, _) | Self::MemoryPressure(level) => {
                 format!("It is lent again from {} % down, or with a higher {name}.", level.again)
             }
             Self::MemoryShort(level) => {
@@ -199,7 +199,7 @@ impl Display for Reason {
             Self::FullScreenUnsure => write!(f, "it cannot be read whether a program fills the screen"),
             Self::Metered => write!(f, "the network counts what is used"),
             Self::MeteredUnsure => write!(f, "it cannot be read whether the network counts what is used"),
-            Self::OthersBusy(Level { is, limit, .. }) => {
+            Self::OthersBusy(Level { is, limit, .. }, _) => {
                 write!(f, "other programs use {is} % of the processors, and {limit} % is the limit")
             }
             Self::MemoryPressure(Level { is, limit, .. }) => {

@@ -87,6 +87,17 @@ fn a_load_that_comes_and_goes_does_not_flap() {
 }
 
 #[test]
+fn the_load_of_others_is_held_against_the_setting_that_counts_now() {
+    let mut sensors = at(0);
+    sensors.others_cpu_percent = Reading::Known(45);
+    assert!(runs(&decide(&balanced(), &sensors)), "50 % when nobody is there");
+    sensors.idle_ms = Reading::Known(0);
+    let reason = pause(decide(&balanced(), &sensors)).0;
+    assert_eq!(reason.setting(), Some(Key::OthersCpuInUse));
+    assert!(reason.to_string().contains("40 %") && reason.remedy().contains("share.others_cpu_percent_in_use"));
+}
+
+#[test]
 fn a_clock_that_is_set_back_begins_a_calm_anew() {
     let mut owner = Owner::new(Standing::Open);
     let mut hot = at(3_600_000);

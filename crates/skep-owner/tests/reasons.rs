@@ -94,7 +94,7 @@ fn place(reason: &Reason) -> usize {
         Reason::FullScreenUnsure => 9,
         Reason::Metered => 10,
         Reason::MeteredUnsure => 11,
-        Reason::OthersBusy(_) => 12,
+        Reason::OthersBusy(..) => 12,
         Reason::MemoryPressure(_) => 13,
         Reason::MemoryShort(_) => 14,
         Reason::Hot(_) => 15,
