@@ -102,7 +102,13 @@ impl Why {
 }
 
 fn alternative(what: String, without: Option<NodeId>, plan: &Result<Plan, NoPlan>) -> Alternative {
-    let refused = plan.as_ref().err().map(ToString::to_string);
+    let refused = plan.as_ref().err().map(|fault| match fault {
+        // The only one who is avoided is the one whom the alternative does without.
+        NoPlan::Unheld { block, avoided: 1, label: 0, memory: 0 } if without.is_some() => {
+            format!("nobody else holds block {block}")
+        }
+        fault => fault.to_string(),
+    });
     Alternative { what, without, route: plan.as_ref().ok().map(expected), refused }
 }
 

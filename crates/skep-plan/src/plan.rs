@@ -19,9 +19,7 @@ pub const MAX_BLOCKS: u32 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NoPlan {
     /// Nobody may run one of the blocks.
-    #[error(
-        "no node may run block {block}: of those that hold it, {avoided} are avoided, {label} have too low a label and {memory} lack memory"
-    )]
+    #[error("{}", unheld(*block, [*avoided, *label, *memory]))]
     Unheld {
         /// The first such block.
         block: u32,
@@ -52,6 +50,22 @@ pub enum NoPlan {
         /// How many are wanted.
         blocks: u32,
     },
+}
+
+/// Why none of those that hold a block may run it: how many are avoided, have too low a label, and lack memory.
+fn unheld(block: u32, why: [usize; 3]) -> String {
+    let faults = [
+        ["is avoided", "are avoided"],
+        ["has too low a label", "have too low a label"],
+        ["lacks memory", "lack memory"],
+    ];
+    let told = why.into_iter().zip(faults).filter(|(count, _)| *count > 0);
+    let told: Vec<String> =
+        told.map(|(count, [one, more])| format!("{count} {}", if count == 1 { one } else { more })).collect();
+    match told.as_slice() {
+        [] => format!("nobody holds block {block}"),
+        told => format!("nobody may run block {block}: of those that hold it, {}", told.join(", ")),
+    }
 }
 
 /// How one request is to be answered.

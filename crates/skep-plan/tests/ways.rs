@@ -80,6 +80,12 @@ fn the_label_bars_machines_and_the_refusal_says_so() {
     assert_eq!(network.plan(&asked), Err(NoPlan::Unheld { block: 5, avoided: 1, label: 0, memory: 0 }));
     let asked = Request { kv_bytes: 1 << 20, ..request() };
     assert_eq!(network.plan(&asked), Err(NoPlan::Unheld { block: 0, avoided: 0, label: 0, memory: 2 }));
+    let sentence = |avoided, label, memory| NoPlan::Unheld { block: 4, avoided, label, memory }.to_string();
+    assert_eq!(sentence(0, 0, 0), "nobody holds block 4");
+    assert_eq!(
+        sentence(1, 2, 1),
+        "nobody may run block 4: of those that hold it, 1 is avoided, 2 have too low a label, 1 lacks memory"
+    );
 }
 
 #[test]

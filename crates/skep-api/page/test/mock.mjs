@@ -97,7 +97,7 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6 } = {}) {
         reason: "It is expected to be the fastest route: 2 stages, 24.1 ms a token. The next best, without 9b01c2d3e4, would take 29.0 ms a token.",
         expected: { way: "chain", stages: route.map((hop) => ({ ...hop, hop_ms: 90, visits_ms: 240, compute_ms: 900, measured: true })), first_token_ms: 30, per_token_ms: 24.1, total_ms: 2400 },
         planned_for: [12, 256],
-        instead: route.map((hop, index) => ({ what: "without", without: hop.node, route: index > 0 ? null : { way: "chain", stages: route, per_token_ms: 29, total_ms: 2900, first_token_ms: 40 }, refused: index > 0 ? "no node may run block 3: of those that hold it, 1 are avoided, 0 have too low a label and 0 lack memory" : null })),
+        instead: route.map((hop, index) => ({ what: "without", without: hop.node, route: index > 0 ? null : { way: "chain", stages: route, per_token_ms: 29, total_ms: 2900, first_token_ms: 40 }, refused: index > 0 ? "nobody else holds block 3" : null })),
       },
     };
     state.last_answer = summary;
