@@ -59,6 +59,7 @@ mod config;
 mod congestion;
 mod connect;
 mod error;
+mod goodput;
 mod heartbeat;
 mod invite;
 mod key;

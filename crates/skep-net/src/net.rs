@@ -2,6 +2,7 @@
 
 use crate::bulk::StoreAsked;
 use crate::congestion::FloorFactory;
+use crate::goodput::Goodput;
 use crate::link::Book;
 use crate::stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
@@ -145,6 +146,7 @@ pub(crate) struct Shared {
     /// Tries of others to find a direct path.
     pub(crate) looks: Arc<Semaphore>,
     pub(crate) counters: Counters,
+    pub(crate) goodput: Arc<Goodput>,
     pub(crate) runtime: Handle,
     pub(crate) closed: AtomicBool,
     /// Connections for weights that other machines hold.
@@ -217,6 +219,7 @@ impl Net {
             relay_url,
             looks: Arc::new(Semaphore::new(relay::LOOKS_MAX)),
             counters: Counters::default(),
+            goodput: Arc::default(),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),
             bulk: AtomicUsize::new(0),
@@ -333,6 +336,11 @@ impl Net {
         let link = self.shared.book().newest(node)?;
         let paths = link.connection.paths();
         paths.iter().find(|path| path.is_selected()).or_else(|| paths.iter().next()).map(|path| path.rtt())
+    }
+
+    /// Bytes per second that came over this machine's links in large frames; none before the first such frame.
+    pub fn goodput(&self) -> Option<u64> {
+        self.shared.goodput.read()
     }
 
     /// How a machine is reached: connects to it, and waits up to `patience` for a direct path where the relay's came first.

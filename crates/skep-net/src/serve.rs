@@ -110,7 +110,7 @@ async fn uni(shared: Arc<Shared>, mut inbox: Inbox) {
     });
     match hello.await {
         Ok(Some(OneWay::Data(hello))) => {
-            let event = NetEvent::Data { from: node, hello, frames: FrameReceiver(inbox) };
+            let event = NetEvent::Data { from: node, hello, frames: FrameReceiver(inbox, shared.goodput.clone()) };
             offer(&shared, event).await;
         }
         Ok(Some(OneWay::Directory(hello))) => {

@@ -1,6 +1,7 @@
 //! One end of a QUIC stream: whole messages and frames in and out.
 
 use crate::NetError;
+use crate::goodput::{self, Body, Goodput, LARGE_BYTES};
 use crate::link::Link;
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::{Buf, Bytes};
@@ -12,6 +13,7 @@ use skep_types::wire::{
     MAX_CONTROL_BYTES, MAX_REASON_BYTES, MemberHello, NodeFigures, StoreAnswer, StoreAsk, StreamHello,
 };
 use std::sync::{Arc, atomic::Ordering};
+use std::time::Instant;
 
 pub(crate) const CONTROL: u8 = 1;
 pub(crate) const DATA: u8 = 2;
@@ -215,11 +217,13 @@ pub(crate) struct Inbox {
     stream: RecvStream,
     buffer: Vec<u8>,
     failed: Option<NetError>,
+    /// The measurement of the large body that is being read.
+    body: Option<Body>,
 }
 
 impl Inbox {
     pub(crate) fn new(node: NodeId, stream: RecvStream) -> Self {
-        Self { node, stream, buffer: Vec::new(), failed: None }
+        Self { node, stream, buffer: Vec::new(), failed: None, body: None }
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -231,8 +235,12 @@ impl Inbox {
     async fn fill(&mut self, wanted: usize) -> Result<bool, NetError> {
         while self.buffer.len() < wanted {
             let most = (wanted - self.buffer.len()).min(PIECE);
-            match self.stream.read_chunk(most).await.map_err(|fault| read_error(self.node, fault))? {
-                Some(bytes) => self.buffer.extend_from_slice(&bytes),
+            let came = goodput::watched(&mut self.body, self.stream.read_chunk(most)).await;
+            match came.map_err(|fault| read_error(self.node, fault))? {
+                Some(bytes) => {
+                    self.body.iter_mut().for_each(|body| body.came(bytes.len()));
+                    self.buffer.extend_from_slice(&bytes);
+                }
                 None if self.buffer.is_empty() => return Ok(false),
                 None => return Err(NetError::Truncated { node: self.node, bytes: self.buffer.len() }),
             }
@@ -284,13 +292,13 @@ impl Inbox {
         Ok(Some(message))
     }
 
-    async fn frame(&mut self) -> Result<Option<Frame>, NetError> {
+    async fn frame(&mut self, goodput: &Goodput) -> Result<Option<Frame>, NetError> {
         self.check()?;
-        let outcome = self.read_frame().await;
+        let outcome = self.read_frame(goodput).await;
         self.keep(outcome)
     }
 
-    async fn read_frame(&mut self) -> Result<Option<Frame>, NetError> {
+    async fn read_frame(&mut self, goodput: &Goodput) -> Result<Option<Frame>, NetError> {
         let refused = |node| move |source| NetError::Frame { node, source };
         if !self.fill(FRAME_HEADER_BYTES).await? {
             return Ok(None);
@@ -298,7 +306,13 @@ impl Inbox {
         let mut head = [0; FRAME_HEADER_BYTES];
         head.copy_from_slice(&self.buffer[..FRAME_HEADER_BYTES]);
         let header = FrameHeader::parse(&head).map_err(refused(self.node))?;
+        if header.body_bytes() >= LARGE_BYTES {
+            self.body.get_or_insert_default();
+        }
         self.fill(FRAME_HEADER_BYTES + header.body_bytes()).await?;
+        if let Some(body) = self.body.take() {
+            body.ends(Instant::now(), goodput);
+        }
         let frame = Frame::decode(header, &self.buffer[FRAME_HEADER_BYTES..]).map_err(refused(self.node))?;
         self.taken();
         Ok(Some(frame))
@@ -447,7 +461,7 @@ impl DataSender {
 }
 
 /// The receiving end of a data stream. Dropping it tells the sender that nobody reads.
-pub struct FrameReceiver(pub(crate) Inbox);
+pub struct FrameReceiver(pub(crate) Inbox, pub(crate) Arc<Goodput>);
 
 impl FrameReceiver {
     /// The machine at the other end.
@@ -461,7 +475,7 @@ impl FrameReceiver {
     /// When bytes are not a frame (a bad header is refused before its body is waited for), the peer gave up or the connection ended; the
     /// same again on every later call.
     pub async fn recv(&mut self) -> Result<Option<Frame>, NetError> {
-        self.0.frame().await
+        self.0.frame(&self.1).await
     }
 }
 

@@ -90,6 +90,7 @@ pub fn some_figures(sessions: u32) -> NodeFigures {
         visit_us: 3,
         wait_us: 4,
         goodput_kib_s: 5,
+        room: 0,
         memory: 6,
         sessions,
         price: 0,
