@@ -339,6 +339,7 @@ mod tests {
             visit_us: 0,
             wait_us: 0,
             goodput_kib_s: 1,
+            room: 0,
             memory: 1,
             audience: Audience::Anyone,
             beacons: [0; BEACONS],

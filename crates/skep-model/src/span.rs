@@ -126,6 +126,20 @@ impl Span {
         blocks + entry + self.head.as_ref().map_or(0, Head::weight_bytes)
     }
 
+    /// Bytes of its weights that a span of the blocks `other` does not have.
+    pub fn weight_bytes_beyond(&self, other: BlockRange) -> u64 {
+        let numbered = (self.range.start()..).zip(&self.blocks);
+        let blocks: u64 = numbered.filter(|(at, _)| !other.contains(*at)).map(|(_, block)| block.weight_bytes()).sum();
+        let entry = self.entry.as_ref().filter(|_| other.start() > 0).map_or(0, Entry::weight_bytes);
+        let head = self.head.as_ref().filter(|_| other.end() < self.config.n_blocks);
+        blocks + entry + head.map_or(0, Head::weight_bytes)
+    }
+
+    /// How it computes, for another span of the model that is to share its threads.
+    pub fn options(&self) -> SpanOptions {
+        SpanOptions { cpu: self.cpu.clone(), kv: self.attention.kv.format() }
+    }
+
     /// Threads that compute.
     pub fn threads(&self) -> usize {
         self.cpu.workers().threads()

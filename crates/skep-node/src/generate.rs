@@ -314,6 +314,8 @@ pub struct FiguresView {
     pub delay_ms: Option<f64>,
     /// What the gateway adds to a visit by what it saw; less than zero where the node is faster than it says.
     pub correction_ms: f64,
+    /// Bytes per second that came over its links in large frames.
+    pub goodput: Option<u64>,
     /// Bytes that it will honour for sessions.
     pub memory: Option<u64>,
     /// Sessions under way there, of all gateways.

@@ -21,6 +21,7 @@ mod joining;
 mod links;
 mod members;
 mod membership;
+mod moving;
 mod node;
 mod sink;
 mod stage_host;
@@ -38,6 +39,7 @@ pub use generate::{
     ChatMessage, Event, FiguresView, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming,
     ModelCard, NetworkView, NodeView, Prompt, Recovery, Resumed, RouteView, Summary, Task,
 };
+pub use moving::{Moved, Moves};
 pub use node::{Node, NodeConfig, NodeError};
 pub use stage_host::{PeerLimits, StageLimits};
-pub use weights::{FetchProgress, Fetched, Fetching, Report, Weights, WeightsConfig, choose_blocks};
+pub use weights::{FetchProgress, Fetched, Fetching, Report, Weights, WeightsConfig, choose_blocks, weight_bytes};

@@ -4,8 +4,9 @@
 use crate::appraise::{Appraisal, Held, compare};
 use crate::gateway::figures;
 use crate::generate::{FiguresView, NodeView};
+use crate::moving::view::{Serves, holdings};
 use skep_net::{Net, Watch};
-use skep_plan::{Candidate, Gateway, Label, Links, Network, Offer};
+use skep_plan::{Candidate, Gateway, Holding, Label, Links, Network, Offer};
 use skep_session::Report;
 use skep_types::offer::Terms;
 use skep_types::wire::{Join, NodeFigures, Peer};
@@ -49,8 +50,21 @@ struct Member {
 #[derive(Clone, Copy)]
 struct Found {
     at: Instant,
+    /// The number of the offer; of two the greater is newer.
+    seq: u64,
     /// Whether it is being connected to.
     dialled: bool,
+}
+
+/// What an offer says of its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing that changes a route.
+    Known,
+    /// It serves other blocks than before.
+    Moved,
+    /// It is there, and there is no connection to it.
+    Away,
 }
 
 impl Members {
@@ -58,7 +72,7 @@ impl Members {
         Self { by_node: BTreeMap::new(), links: Links::new(), label }
     }
 
-    /// Takes in a node, or takes it in again after it restarted.
+    /// Takes in a node, or takes it in again after it restarted or moved to other blocks.
     ///
     /// # Errors
     /// One sentence when there is no room.
@@ -70,11 +84,12 @@ impl Members {
             self.by_node.remove(&dead);
             self.links.remove(&dead);
         }
+        // Before the one of an earlier join is dropped: the heartbeats go on.
+        let watch = net.map(|net| net.watch(node));
         let (frames, sessions, appraisal) = self
             .by_node
             .remove(&node)
             .map_or((0, 0, Appraisal::default()), |member| (member.frames, member.sessions, member.appraisal));
-        let watch = net.map(|net| net.watch(node));
         self.by_node.insert(
             node,
             Member {
@@ -91,22 +106,28 @@ impl Members {
         Ok(())
     }
 
-    /// Takes what a node offers. Returns whether it should be connected to, which [`Members::found`] ends.
-    pub(crate) fn find(&mut self, peer: &Peer, terms: &Terms) -> bool {
+    /// Takes what a node offers. One that is away should be connected to, which [`Members::found`] ends.
+    pub(crate) fn find(&mut self, peer: &Peer, terms: &Terms, seq: u64) -> Heard {
         let now = Instant::now();
         let found = self.by_node.values().filter(|member| member.found.is_some()).count();
         if !self.by_node.contains_key(&peer.node) && (found >= MAX_FOUND || self.by_node.len() >= MAX_MEMBERS) {
-            return false;
+            return Heard::Known;
         }
         let member = self.by_node.entry(peer.node).or_insert_with(|| Member::away(peer.clone(), terms, now));
-        if member.found.is_none() && member.alive {
-            return false;
+        // Not every directory has the newest offer.
+        if member.found.map_or(member.alive, |found| found.seq > seq) {
+            return Heard::Known;
         }
+        let moved = member.alive && member.join.blocks != terms.blocks;
         let dials = !member.alive && !member.found.is_some_and(|found| found.dialled);
-        member.found = Some(Found { at: now, dialled: !member.alive });
+        member.found = Some(Found { at: now, seq, dialled: !member.alive });
         member.join = Join { peer: peer.clone(), blocks: terms.blocks, ..member.join.clone() };
         member.appraisal.tell(figures(terms));
-        dials
+        match (dials, moved) {
+            (true, _) => Heard::Away,
+            (false, true) => Heard::Moved,
+            (false, false) => Heard::Known,
+        }
     }
 
     /// Ends what [`Members::find`] began: the node was reached, or not. Returns whether it lives now and did not before.
@@ -173,6 +194,16 @@ impl Members {
         self.by_node.values().filter(|member| member.alive).map(|member| member.join.blocks).collect()
     }
 
+    /// Who of the living serves what, for a node that thinks of moving.
+    pub(crate) fn holdings(&self) -> Vec<Holding> {
+        let living = self.by_node.iter().filter(|(_, member)| member.alive);
+        let spans = living.map(|(node, member)| (*node, member.join.blocks, member.appraisal.told()));
+        holdings(spans.map(|(node, blocks, told)| {
+            let (decode_ns, room) = told.map_or((0, 0), |told| (told.decode_ns, told.room));
+            Serves { node, blocks, decode_ns, room }
+        }))
+    }
+
     /// The living, as the planner is to take them.
     pub(crate) fn network(&self, net: &Net) -> Network {
         let now = Instant::now();
@@ -183,7 +214,7 @@ impl Members {
             label: self.label,
             figures: member.figures(now, net.rtt(*node)),
         });
-        let gateway = Gateway { node: net.node_id(), goodput: None };
+        let gateway = Gateway { node: net.node_id(), goodput: net.goodput() };
         // There are fewer members than a plan considers.
         Network::new(gateway, candidates.collect(), &self.links).unwrap_or_default()
     }
@@ -279,7 +310,7 @@ impl Member {
     /// One that offers and was not reached yet.
     fn away(peer: Peer, terms: &Terms, now: Instant) -> Self {
         let join = Join { peer, model: terms.model, blocks: terms.blocks, pid: None, invite: None };
-        let found = Some(Found { at: now, dialled: false });
+        let found = Some(Found { at: now, seq: 0, dialled: false });
         Self {
             join,
             alive: false,
@@ -305,6 +336,7 @@ impl Member {
             wait_ms: figures.wait.map(millis),
             delay_ms: figures.delay.map(millis),
             correction_ms: self.appraisal.correction_us(now) / 1e3,
+            goodput: figures.goodput,
             memory: figures.memory,
             sessions: told.map(|told| told.sessions),
             price: told.map_or(0, |told| told.price),

@@ -2,9 +2,10 @@
 
 use crate::admission::Admission;
 use crate::gateway::{Gateway, GatewayLimits, ModelFront, discover};
-use crate::joining::{first_join, remember, stay_joined};
+use crate::joining::{Announcer, remember};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
 use crate::membership::Membership;
+use crate::moving::{Moved, Mover, Moves, View};
 use crate::stage_host::{StageHost, StageLimits};
 use crate::swarm::Swarm;
 use crate::tell::{Listener, tell};
@@ -127,12 +128,14 @@ pub struct Node {
     net: Net,
     peer: Peer,
     model: ModelId,
-    blocks: Option<BlockRange>,
+    file: PathBuf,
+    n_blocks: u32,
     gateway: Option<Gateway>,
     stages: Option<StageHost>,
+    /// What it says that it serves, if it serves blocks.
+    announcer: Option<Arc<Announcer>>,
     membership: Membership,
     swarm: Swarm,
-    resident_bytes: u64,
     sent: Sent,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -178,8 +181,7 @@ impl Node {
         let admission = admission(&net, config.bind, config.admitted, &membership)?;
         let (own, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
         let links = Links::new(net.clone(), membership.clone(), own.clone());
-        let resident_bytes = loaded.span.as_ref().map_or(0, |span| span.weight_bytes());
-        let model = loaded.front.id;
+        let (model, n_blocks) = (loaded.front.id, loaded.front.config.n_blocks);
         let stages = match loaded.span {
             Some(span) => Some(
                 StageHost::start(model, Arc::new(span), config.stage, links.clone())
@@ -199,16 +201,17 @@ impl Node {
             net,
             peer,
             model,
-            blocks: config.blocks,
+            file: config.model,
+            n_blocks,
             gateway,
             stages,
+            announcer: None,
             membership,
             swarm,
-            resident_bytes,
             sent,
             tasks,
         };
-        if let Err(error) = node.join(config.join, config.invite).await {
+        if let Err(error) = node.join(config.blocks, config.join, config.invite).await {
             node.close().await;
             return Err(error);
         }
@@ -219,43 +222,61 @@ impl Node {
     }
 
     /// Offers this node's blocks to its own gateway, to the one it joins and to the directories, and keeps doing so.
-    async fn join(&mut self, gateway: Option<Peer>, invite: Option<Invite>) -> Result<(), NodeError> {
-        let Some(blocks) = self.blocks else { return Ok(()) };
+    async fn join(
+        &mut self,
+        blocks: Option<BlockRange>,
+        gateway: Option<Peer>,
+        invite: Option<Invite>,
+    ) -> Result<(), NodeError> {
+        let Some(blocks) = blocks else { return Ok(()) };
         let pid = Some(std::process::id());
         let join = Join { peer: self.peer.clone(), model: self.model, blocks, pid, invite };
-        if let Some(own) = &self.gateway {
-            own.join(join.clone()).map_err(|reason| NodeError::Refused { reason })?;
-        }
+        let (net, own, membership) = (self.net.clone(), self.gateway.clone(), self.membership.clone());
+        let announcer = Arc::new(Announcer::new(net, own, gateway.clone(), membership, join));
+        announcer.first().await?;
+        self.announcer = Some(announcer.clone());
         self.tell(self.gateway.clone().map(Listener::Own));
-        self.tell(Some(Listener::All(self.swarm.clone(), self.model, blocks)));
+        self.tell(Some(Listener::All(self.swarm.clone(), self.model)));
         let Some(gateway) = gateway else { return Ok(()) };
-        let same_machine = gateway.addrs.iter().all(|addr| addr.ip().is_loopback());
-        let join = Join { pid: join.pid.filter(|_| same_machine), ..join };
-        match first_join(&self.net, &gateway, &join).await {
-            Ok(JoinReply::Welcome { pass }) if self.membership.keep(&pass) => {}
-            Ok(JoinReply::Welcome { .. }) => return Err(NodeError::Pass),
-            Ok(JoinReply::Refused { reason }) => return Err(NodeError::Refused { reason }),
-            // Who is a member already finds the others without it.
-            Err(_) if self.membership.hello().pass.is_some() => {
-                tracing::warn!(network = %gateway.node.short(), "the machine that began this network does not answer");
-            }
-            Err(fault) => return Err(fault.into()),
-        }
         for known in self.membership.contacts() {
             self.swarm.meet(&known).await;
         }
         self.swarm.meet(&gateway).await;
-        self.tell(Some(Listener::Far(self.net.clone(), gateway.clone())));
+        self.tell(Some(Listener::Far(gateway)));
         self.tasks.push(tokio::spawn(remember(self.swarm.clone(), self.gateway.clone(), self.membership.clone())));
-        self.tasks.push(tokio::spawn(stay_joined(self.net.clone(), gateway, join, self.membership.clone())));
+        self.tasks.push(tokio::spawn(async move { announcer.stay_joined().await }));
         Ok(())
     }
 
-    /// Tells a gateway what this node measures of itself.
+    /// Tells others what this node measures of itself.
     fn tell(&mut self, listener: Option<Listener>) {
-        if let (Some(stages), Some(listener)) = (self.stages.clone(), listener) {
-            self.tasks.push(tokio::spawn(tell(stages, self.peer.node, listener)));
+        if let (Some(stages), Some(announcer), Some(listener)) = (&self.stages, &self.announcer, listener) {
+            self.tasks.push(tokio::spawn(tell(stages.clone(), self.net.clone(), announcer.clone(), listener)));
         }
+    }
+
+    /// Lets this node go to other blocks when these are served too slowly; only one that chose its blocks itself may. What comes out is
+    /// told of each move.
+    pub fn keep_balanced(&mut self, moves: Moves) -> mpsc::UnboundedReceiver<Moved> {
+        let (told, moved) = mpsc::unbounded_channel();
+        if let (Some(stages), Some(announcer)) = (self.stages.clone(), self.announcer.clone()) {
+            let view = View { gateway: self.gateway.clone(), swarm: self.swarm.clone() };
+            let (net, sent, file) = (self.net.clone(), self.sent.clone(), self.file.clone());
+            let mover = Mover {
+                net,
+                stages,
+                announcer,
+                view,
+                sent,
+                file,
+                model: self.model,
+                n_blocks: self.n_blocks,
+                moves,
+                told,
+            };
+            self.tasks.push(tokio::spawn(mover.run()));
+        }
+        moved
     }
 
     /// This node's key and addresses.
@@ -270,7 +291,7 @@ impl Node {
 
     /// The blocks it serves.
     pub fn blocks(&self) -> Option<BlockRange> {
-        self.blocks
+        self.announcer.as_ref().map(|announcer| announcer.blocks())
     }
 
     /// Its gateway, if it takes requests.
@@ -283,9 +304,9 @@ impl Node {
         self.model
     }
 
-    /// Bytes of weights held in memory.
+    /// Bytes of weights that are mapped into memory now.
     pub fn resident_bytes(&self) -> u64 {
-        self.resident_bytes
+        self.stages.as_ref().map_or(0, |stages| stages.loaded().1)
     }
 
     /// Bytes of weights sent to other members so far.

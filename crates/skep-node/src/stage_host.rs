@@ -8,6 +8,8 @@
 //!
 //! What was computed for one session serves others that begin alike ([`reuse`]).
 //!
+//! The span may be changed while sessions run ([`spans`]).
+//!
 //! A session lives as long as the control link that opened it: when the gateway vanishes, its KV caches go with it.
 
 mod limits;
@@ -15,18 +17,19 @@ mod memory;
 mod meter;
 mod pool;
 mod reuse;
+mod spans;
 mod worker;
 
 use crate::links::Links;
 pub use limits::PeerLimits;
 pub(crate) use meter::Measured;
-use skep_model::Span;
+use skep_model::{Span, SpanOptions};
 use skep_types::wire::{Control, ControlReply, Frame, SessionId, StreamHello};
 use skep_types::{ModelId, NodeId};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Jobs that may wait for the compute thread.
 const JOB_QUEUE: usize = 1024;
@@ -60,13 +63,32 @@ pub(crate) struct StageHost {
     jobs: mpsc::Sender<Job>,
     next_link: Arc<AtomicU64>,
     meter: Arc<meter::Meter>,
+    options: SpanOptions,
+    room: Arc<AtomicU32>,
 }
 
 /// What the compute thread is told.
 enum Job {
-    Control { from: NodeId, link: u64, request: Control, replies: mpsc::Sender<ControlReply> },
-    Arrived { session: SessionId, arrival: Arrival },
-    LinkOver { link: u64 },
+    Control {
+        from: NodeId,
+        link: u64,
+        request: Control,
+        replies: mpsc::Sender<ControlReply>,
+    },
+    Arrived {
+        session: SessionId,
+        arrival: Arrival,
+    },
+    LinkOver {
+        link: u64,
+    },
+    /// Serve this span from now on, beside the earlier ones.
+    Adopt {
+        span: Arc<Span>,
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    /// Let the earlier spans take no more sessions.
+    Retire,
 }
 
 /// What came over a data stream.
@@ -92,10 +114,47 @@ impl StageHost {
     pub(crate) fn start(model: ModelId, span: Arc<Span>, limits: StageLimits, links: Links) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(JOB_QUEUE);
         let meter = Arc::new(meter::Meter::default());
-        let pool = pool::Pool::new(span.clone(), meter.clone());
-        let worker = worker::Worker::new(model, pool, span, limits, links, meter.clone());
+        let options = span.options();
+        let pool = pool::Pool::new(span, meter.clone());
+        let worker = worker::Worker::new(model, pool, limits, links, meter.clone());
         std::thread::Builder::new().name("skep-compute".into()).spawn(move || worker.run(queue))?;
-        Ok(Self { jobs, next_link: Arc::default(), meter })
+        Ok(Self { jobs, next_link: Arc::default(), meter, options, room: Arc::default() })
+    }
+
+    /// How its spans compute; another one that it is to serve must be loaded so.
+    pub(crate) fn options(&self) -> SpanOptions {
+        self.options.clone()
+    }
+
+    /// Serves another span of the model from now on, beside the earlier ones until [`StageHost::retire`].
+    ///
+    /// # Errors
+    /// One sentence, when there is no memory for passes over it; nothing has changed then.
+    pub(crate) async fn adopt(&self, span: Arc<Span>) -> Result<(), String> {
+        let (done, adopted) = oneshot::channel();
+        let ended = "the compute thread has ended";
+        self.jobs.send(Job::Adopt { span, done }).await.map_err(|_| ended)?;
+        adopted.await.map_err(|_| ended)?
+    }
+
+    /// Lets the earlier spans take no more sessions. They are unmapped when the last session on them has ended.
+    pub(crate) async fn retire(&self) {
+        let _ = self.jobs.send(Job::Retire).await;
+    }
+
+    /// Spans that are loaded, and bytes of all their weights.
+    pub(crate) fn loaded(&self) -> (usize, u64) {
+        self.meter.loaded()
+    }
+
+    /// The most blocks that it can hold at once while it moves; zero if it stays.
+    pub(crate) fn room(&self) -> u32 {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    /// Says that it may move, with room for so many blocks.
+    pub(crate) fn set_room(&self, blocks: u32) {
+        self.room.store(blocks, Ordering::Relaxed);
     }
 
     /// Positions of all sessions so far whose rows were stored and did not have to be run.

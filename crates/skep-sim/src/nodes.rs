@@ -163,6 +163,7 @@ impl Machine {
             visit_us: 500,
             wait_us: 0,
             goodput_kib_s: 4096,
+            room: 0,
             memory: 1 << 32,
             audience: Audience::Anyone,
             beacons: self.beacons(),

@@ -52,8 +52,10 @@ pub struct Terms {
     pub visit_us: u32,
     /// How long a frame waits for those ahead of it, microseconds.
     pub wait_us: u32,
-    /// What it sends and receives beside its other work, KiB per second.
+    /// What comes over its links in large frames, KiB per second.
     pub goodput_kib_s: u32,
+    /// The most blocks that it can hold at once while it moves to another span; zero if it stays where it is.
+    pub room: u32,
     /// Bytes for KV cache that it will honour.
     pub memory: u64,
     /// Whom it serves.

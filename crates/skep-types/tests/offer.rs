@@ -40,6 +40,7 @@ fn offer() -> Offer {
             visit_us: 100,
             wait_us: 0,
             goodput_kib_s: 2048,
+            room: 6,
             memory: 1 << 30,
             audience: Audience::Trusted,
             beacons: [100, 200, 300, 400, u16::MAX, u16::MAX, u16::MAX, u16::MAX],
@@ -63,11 +64,12 @@ fn an_offer_has_these_bytes() {
         + "0500000000000000"
         + "40420f00204e00006400000000000000"
         + "00080000"
+        + "06000000"
         + "0000004000000000"
         + "01"
         + "6400c8002c019001ffffffffffffffff"
         + "01000000007f0000015111";
-    let signature = "f7a8ec68c2557ec9a4c7efe8703e934270a4f4f79397d0c9c0157284a760cb1e14cf77e9fb42e1091fa35e09b003fef4ec586ea758c46d8845bde145f9f63105";
+    let signature = "9103e96e52d2579bef55d6404273145a73be0a5b94eef8547683a03697141723cee05da0534edb8b636e25a839051704bd6d4f2187f02f98989810e365ac770d";
     assert_eq!(hex(&signed.encode().unwrap()), statement + signature);
     assert_eq!(Signed::<Offer>::decode(&signed.encode().unwrap()), Ok(signed.clone()));
     assert_eq!(signed.verify(NOW, &keys()), Ok(()));

@@ -94,6 +94,7 @@ fn figures() -> NodeFigures {
         visit_us: 100,
         wait_us: 7,
         goodput_kib_s: 2048,
+        room: 9,
         memory: 1 << 30,
         sessions: 3,
         price: 5,
@@ -106,14 +107,14 @@ fn figures_have_these_bytes_and_no_others_are_figures() {
     let bytes = borsh::to_vec(&figures()).unwrap();
     assert_eq!(
         hex(&bytes),
-        "40420f00204e000064000000070000000008000000000040000000000300000005000000000000".to_owned() + "0002"
+        "40420f00204e00006400000007000000000800000900000000000040000000000300000005000000000000".to_owned() + "0002"
     );
     assert_eq!(borsh::from_slice::<NodeFigures>(&bytes).unwrap(), figures());
     for at in 0..bytes.len() {
         assert!(borsh::from_slice::<NodeFigures>(&bytes[..at]).is_err());
     }
     assert!(borsh::from_slice::<NodeFigures>(&[&bytes[..], &[0]].concat()).is_err());
-    let nobody = [&bytes[..40], &[3]].concat();
+    let nobody = [&bytes[..44], &[3]].concat();
     assert!(borsh::from_slice::<NodeFigures>(&nobody).is_err());
 }
 
@@ -125,6 +126,7 @@ fn figures_differ_when_a_plan_would() {
     assert!(now.differ(&NodeFigures { decode_ns: 1_150_000, ..now }));
     assert!(now.differ(&NodeFigures { wait_us: 0, ..now }));
     assert!(now.differ(&NodeFigures { sessions: 4, ..now }));
+    assert!(now.differ(&NodeFigures { room: 8, ..now }));
     assert!(now.differ(&NodeFigures { memory: 1 << 29, ..now }));
 }
 

@@ -248,6 +248,10 @@ pub(crate) struct UpArgs {
     /// Most memory for sessions, as 4GiB; the weights stay in the mapped file and do not count [default: 2GiB]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) memory: Option<u64>,
+    /// Most weights of a node that chooses its blocks in a network, as 4GiB: all of the model, or two spans, so that it can load
+    /// another one while it serves [default: what is free in this machine's memory]
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, conflicts_with = "blocks")]
+    pub(crate) weights: Option<u64>,
     /// Most bytes per second of weights that other members may fetch from here, as 5MB; 0 gives them none [default: no limit]
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) upload: Option<u64>,

@@ -14,10 +14,12 @@ pub(crate) fn run(args: &AskArgs) -> Result<(), Error> {
         return output::line(&network["nodes"]);
     }
     let rows = items(&network["nodes"]).iter().map(|node| peer_row(node, text(&network["gateway"])));
-    let head = ["node", "state", "blocks", "a block", "a visit", "wait", "delay", "memory", "sessions", "label"];
+    let head =
+        ["node", "state", "blocks", "a block", "a visit", "wait", "delay", "link", "memory", "sessions", "label"];
     output::write(&table(&head, rows.collect()))?;
     output::line(
-        "\nTimes are measured: a block over one token, the fixed cost of a visit, the wait for others' work, the way there.",
+        "\nAll is measured: a block over one token, the fixed cost of a visit, the wait for others' work, the way there, and what comes \
+         over the node's links a second.",
     )
 }
 
@@ -40,6 +42,7 @@ fn peer_row(node: &Value, gateway: &str) -> Vec<String> {
         millis(&figures["visit_ms"]) + &seen,
         millis(&figures["wait_ms"]),
         millis(&figures["delay_ms"]),
+        figures["goodput"].as_f64().map_or("-".to_owned(), |bytes| format!("{:.1} MB/s", bytes / 1e6)),
         figures["memory"].as_u64().map_or("-".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
         figures["sessions"].as_u64().map_or("-".to_owned(), |count| count.to_string()),
         text(&node["label"]).to_owned(),
@@ -197,11 +200,23 @@ mod tests {
     fn a_correction_that_nobody_would_notice_is_left_out() {
         let node = |correction: f64| {
             json!({"id": "ab".repeat(32), "alive": true, "blocks": [0, 4], "label": "trusted",
-                "figures": {"decode_block_ms": 0.25, "visit_ms": 2.0, "wait_ms": 0.0, "delay_ms": null,
+                "figures": {"decode_block_ms": 0.25, "visit_ms": 2.0, "wait_ms": 0.0, "delay_ms": null, "goodput": 12_340_000,
                     "correction_ms": correction, "memory": 5 << 20, "sessions": 2}})
         };
         let row = peer_row(&node(0.01), "another");
-        let expected = ["ababababab", "alive", "0..4", "0.250 ms", "2.0 ms", "0.000 ms", "-", "5 MiB", "2", "trusted"];
+        let expected = [
+            "ababababab",
+            "alive",
+            "0..4",
+            "0.250 ms",
+            "2.0 ms",
+            "0.000 ms",
+            "-",
+            "12.3 MB/s",
+            "5 MiB",
+            "2",
+            "trusted",
+        ];
         assert_eq!(row, expected);
         assert_eq!(
             peer_row(&node(1.25), &"ab".repeat(32))[..5],

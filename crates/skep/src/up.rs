@@ -38,14 +38,15 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     let network = join.as_ref().map(|gateway| gateway.node);
     let networks = (!args.ephemeral).then(home::networks);
     let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload: args.upload }).await?;
-    let Held { path, blocks, fetched } = match weights::come_by(&args, &weights, join.as_ref(), invite.as_ref()).await {
-        Ok(held) => held,
-        Err(fault) => {
-            weights.close().await;
-            return Err(fault);
-        }
-    };
-    let spinner = spinner("reading the model", args.json);
+    let Held { path, blocks, fetched, moves } =
+        match weights::come_by(&args, &weights, join.as_ref(), invite.as_ref()).await {
+            Ok(held) => held,
+            Err(fault) => {
+                weights.close().await;
+                return Err(fault);
+            }
+        };
+    let (spinner, note) = (spinner("reading the model", args.json), weights::note_of(&path));
     let config = NodeConfig {
         secret,
         bind,
@@ -62,7 +63,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         join,
         invite,
     };
-    let node = Node::start_on(weights, config).await?;
+    let mut node = Node::start_on(weights, config).await?;
+    if let Some(moves) = moves {
+        tokio::spawn(weights::tell_moves(node.keep_balanced(moves), note, args.json));
+    }
     spinner.finish_and_clear();
     match (listener, node.gateway()) {
         (Some(listener), Some(gateway)) => serve(&args, &node, gateway.clone(), listener, fetched.as_ref()).await?,

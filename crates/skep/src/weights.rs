@@ -6,11 +6,12 @@ use crate::home::{self, Model};
 use crate::output;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use skep_model::{Gguf, ModelConfig};
-use skep_node::{FetchProgress, Fetched, Weights, choose_blocks};
+use skep_node::{FetchProgress, Fetched, Moved, Moves, Weights, choose_blocks, weight_bytes};
 use skep_store::partial;
 use skep_types::wire::Peer;
 use skep_types::{BlockRange, Invite};
 use std::path::{Path, PathBuf};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// The weights of a node.
 pub(crate) struct Held {
@@ -19,6 +20,18 @@ pub(crate) struct Held {
     pub(crate) blocks: BlockRange,
     /// What had to be fetched.
     pub(crate) fetched: Option<Fetched>,
+    /// How it may go to other blocks; none if they are the person's choice, or all.
+    pub(crate) moves: Option<Moves>,
+}
+
+/// What the weights of a node may take that chooses its blocks.
+struct Budget {
+    /// All blocks, so that it need not choose.
+    whole: u64,
+    /// The span that it serves otherwise.
+    span: u64,
+    /// All spans that it holds while it moves.
+    most: u64,
 }
 
 /// Comes to the weights that the person asked for.
@@ -29,10 +42,13 @@ pub(crate) async fn come_by(
     invite: Option<&Invite>,
 ) -> Result<Held, Error> {
     let asked = args.model.as_deref();
-    let (Some(gateway), None) = (join, asked) else { return from_here(args, weights, home::find_model(asked)?) };
+    let Some(gateway) = join else { return from_here(args, weights, home::find_model(asked)?, None) };
+    if asked.is_some() && args.weights.is_none() {
+        return from_here(args, weights, home::find_model(asked)?, None);
+    }
     let served = weights.ask_network(gateway, invite).await?;
-    if served.model == home::bundled_id() {
-        return from_here(args, weights, home::find_model(None)?);
+    if asked.is_some() || served.model == home::bundled_id() {
+        return from_here(args, weights, home::find_model(asked)?, Some(&served.members));
     }
     let store = home::store();
     let bar = bar(args.json);
@@ -41,9 +57,10 @@ pub(crate) async fn come_by(
     let mut fetching = weights.fetch(gateway.clone(), served, &store).await?;
     let header = fetching.header(&mut report).await?;
     let path = partial::folder(&store, fetching.served().model).join("model.gguf");
+    let budget = Budget::new(args.weights);
     let blocks = match args.blocks {
         Some(_) => blocks_of(&header, &path, args.blocks)?,
-        None => choose(&header, &fetching.served().members, &path)?,
+        None => choose_again(&header, &fetching.served().members, &path, &budget)?,
     };
     let name = ModelConfig::from_gguf(&header).map_err(|source| Error::Model { path: path.clone(), source })?.name;
     home::note_name(&path, &name)?;
@@ -53,11 +70,12 @@ pub(crate) async fn come_by(
     fetching.blocks(&header, blocks, &mut report).await?;
     let fetched = fetching.finish().await?;
     bar.finish_and_clear();
-    Ok(Held { path, blocks, fetched: Some(fetched) })
+    let moves = args.blocks.is_none().then(|| Moves::new(budget.most, Some(store)));
+    Ok(Held { path, blocks, fetched: Some(fetched), moves })
 }
 
-/// A file that is on this machine.
-fn from_here(args: &UpArgs, weights: &Weights, model: Model) -> Result<Held, Error> {
+/// A file that is on this machine. Of a node that is to choose its blocks, `members` says how many serve each.
+fn from_here(args: &UpArgs, weights: &Weights, model: Model, members: Option<&[u16]>) -> Result<Held, Error> {
     let gives = args.upload != Some(0);
     let path = match model {
         Model::Stored(stored) => {
@@ -74,8 +92,13 @@ fn from_here(args: &UpArgs, weights: &Weights, model: Model) -> Result<Held, Err
         }
     };
     let header = Gguf::open(&path).map_err(|source| Error::Model { path: path.clone(), source })?;
-    let blocks = blocks_of(&header, &path, args.blocks)?;
-    Ok(Held { path, blocks, fetched: None })
+    let (Some(members), Some(_)) = (members, args.weights) else {
+        let blocks = blocks_of(&header, &path, args.blocks)?;
+        return Ok(Held { path, blocks, fetched: None, moves: None });
+    };
+    let budget = Budget::new(args.weights);
+    let blocks = choose(&header, members, &path, &budget)?;
+    Ok(Held { path, blocks, fetched: None, moves: Some(Moves::new(budget.most, None)) })
 }
 
 /// The blocks to serve: the ones asked for, if the model has them, else all.
@@ -90,31 +113,70 @@ fn blocks_of(header: &Gguf, path: &Path, asked: Option<BlockRange>) -> Result<Bl
     }
 }
 
-/// The blocks of a node that may take any: those of last time, since they are here, else those that fit into its memory and that the
-/// fewest serve.
-fn choose(header: &Gguf, members: &[u16], path: &Path) -> Result<BlockRange, Error> {
+/// The blocks of a node that may take any: those of last time, since they are here, else the ones that [`choose`] finds.
+fn choose_again(header: &Gguf, members: &[u16], path: &Path, budget: &Budget) -> Result<BlockRange, Error> {
     let refuse = |source| Error::Model { path: path.to_owned(), source };
-    let memory = memory_for_weights();
-    let note = path.with_file_name("blocks");
+    let note = note_of(path);
     let before = std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse::<BlockRange>().ok());
-    if let Some(blocks) = before.filter(|blocks| blocks_of(header, path, Some(*blocks)).is_ok()) {
+    if let Some(blocks) = before.filter(|blocks| blocks_of(header, path, Some(*blocks)).is_ok())
+        && weight_bytes(header, blocks).map_err(refuse)? <= budget.most
+    {
         return Ok(blocks);
     }
-    let chosen = choose_blocks(header, members, memory).map_err(refuse)?;
-    let blocks = chosen.ok_or(Error::NoRoom { memory })?;
+    let blocks = choose(header, members, path, budget)?;
     // Without the note another choice may be made next time, which costs a download and nothing else.
     let _ = std::fs::write(&note, blocks.to_string());
     Ok(blocks)
 }
 
-/// Bytes that weights may take: three quarters of what the system says is free for use. Weights are mapped, so what is too much makes
-/// answers slow and breaks nothing; where the system says nothing, there is no limit.
-fn memory_for_weights() -> u64 {
+/// All blocks if these fit, else those that fit and that the fewest serve.
+fn choose(header: &Gguf, members: &[u16], path: &Path, budget: &Budget) -> Result<BlockRange, Error> {
+    let refuse = |source| Error::Model { path: path.to_owned(), source };
+    let all = blocks_of(header, path, None)?;
+    if weight_bytes(header, all).map_err(refuse)? <= budget.whole {
+        return Ok(all);
+    }
+    let chosen = choose_blocks(header, members, budget.span).map_err(refuse)?;
+    chosen.ok_or(Error::NoRoom { memory: budget.span })
+}
+
+/// Where the blocks are noted that are served of a model's file, for the next start.
+pub(crate) fn note_of(path: &Path) -> PathBuf {
+    path.with_file_name("blocks")
+}
+
+/// Says what moves there are, and notes them down where the blocks that were chosen are noted.
+pub(crate) async fn tell_moves(mut moves: UnboundedReceiver<Moved>, note: PathBuf, json: bool) {
+    while let Some(Moved { from, to, slowest }) = moves.recv().await {
+        if note.exists() {
+            let _ = std::fs::write(&note, to.to_string());
+        }
+        if !json {
+            // Nobody may read it any more.
+            let _ =
+                output::line(format!("moves from blocks {from} to {to}, because block {slowest} is served slowest"));
+        }
+    }
+}
+
+impl Budget {
+    /// What the owner allows is for all that is loaded. Without a word from the owner, weights take three quarters of what is free, and
+    /// the rest while the node moves: they are mapped, so the system may drop what is not used.
+    fn new(allowed: Option<u64>) -> Self {
+        match (allowed, free_memory()) {
+            (Some(allowed), _) => Self { whole: allowed, span: allowed / 2, most: allowed },
+            (None, free) => Self { whole: free / 4 * 3, span: free / 4 * 3, most: free },
+        }
+    }
+}
+
+/// Bytes of memory that the system says are free for use; no limit where it says nothing.
+fn free_memory() -> u64 {
     let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
         line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
     });
-    available.map_or(u64::MAX, |kib| kib / 4 * 3 * 1024)
+    available.map_or(u64::MAX, |kib| kib.saturating_mul(1024))
 }
 
 /// Says what was fetched.

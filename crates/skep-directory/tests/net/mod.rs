@@ -51,6 +51,7 @@ pub fn terms(blocks: BlockRange) -> Terms {
         visit_us: 0,
         wait_us: 0,
         goodput_kib_s: 1000,
+        room: 0,
         memory: 1 << 30,
         audience: Audience::Anyone,
         beacons: [u16::MAX; BEACONS],

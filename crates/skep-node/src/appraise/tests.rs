@@ -8,6 +8,7 @@ fn told(decode_us: u32, visit_us: u32) -> NodeFigures {
         visit_us,
         wait_us: 0,
         goodput_kib_s: 0,
+        room: 0,
         memory: 1 << 20,
         sessions: 0,
         price: 0,

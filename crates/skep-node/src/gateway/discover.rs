@@ -5,7 +5,9 @@
 
 use super::Gateway;
 use super::planning::missing_block;
+use crate::members::Heard;
 use crate::swarm::Swarm;
+use skep_plan::Holding;
 use skep_types::offer::{Offer, Terms};
 use skep_types::wire::{NodeFigures, Peer};
 use skep_types::{BlockRange, NodeId};
@@ -33,18 +35,21 @@ pub(crate) async fn discover(gateway: Gateway, swarm: Swarm) {
 impl Gateway {
     /// Takes an offer for what it is, and connects to the node if that is new or was away.
     fn hear(&self, offer: Offer) {
-        let Offer { node, terms, addrs, .. } = offer;
+        let Offer { node, seq, terms, addrs, .. } = offer;
         let own = node == self.inner.net.node_id();
         if own || terms.model != self.inner.model.id || terms.blocks.end() > self.inner.model.config.n_blocks {
             return;
         }
         let peer = Peer { node, addrs };
-        {
+        let heard = {
             let mut state = self.state();
             state.drawn = None;
-            if !state.members.find(&peer, &terms) {
-                return;
-            }
+            state.members.find(&peer, &terms, seq)
+        };
+        match heard {
+            Heard::Known => return,
+            Heard::Moved => return self.tell(None),
+            Heard::Away => {}
         }
         let gateway = self.clone();
         tokio::spawn(async move {
@@ -69,6 +74,11 @@ impl Gateway {
         }
     }
 
+    /// Who of the living serves what.
+    pub(crate) fn holdings(&self) -> Vec<Holding> {
+        self.state().members.holdings()
+    }
+
     /// Whether every block is held by somebody whom this gateway can reach.
     fn is_whole(&self) -> bool {
         missing_block(&self.state().members.spans(), self.inner.model.config.n_blocks).is_none()
@@ -83,6 +93,7 @@ pub(crate) fn figures(terms: &Terms) -> NodeFigures {
         visit_us: terms.visit_us,
         wait_us: terms.wait_us,
         goodput_kib_s: terms.goodput_kib_s,
+        room: terms.room,
         memory: terms.memory,
         sessions: 0,
         price: terms.price,

@@ -88,13 +88,31 @@ impl Ledger {
         self.limit.saturating_sub(self.sessions).saturating_sub(self.pass)
     }
 
+    /// Counts what passes over a further span need.
+    ///
+    /// # Errors
+    /// One sentence with the bytes needed and free; nothing has changed then.
+    pub(super) fn adopt(&mut self, span: &Span) -> Result<(), String> {
+        let pass = self.pass.max(pass_bytes(span, self.longest));
+        let (needed, free) = (pass - self.pass, self.free());
+        if needed > free {
+            return Err(format!(
+                "passes over blocks {} need {needed} bytes more and {free} of {} are free",
+                span.blocks(),
+                self.limit
+            ));
+        }
+        self.pass = pass;
+        Ok(())
+    }
+
     /// Counts a session in. Returns its bytes, for [`Ledger::close`].
     ///
     /// # Errors
     /// One sentence with the bytes needed and free; nothing has changed then.
     pub(super) fn open(&mut self, span: &Span, config: &StageConfig) -> Result<u64, String> {
         let (bytes, longest) = (session_bytes(span, config), self.longest.max(config.max_positions));
-        let pass = pass_bytes(span, longest);
+        let pass = self.pass.max(pass_bytes(span, longest));
         let (needed, free) = (bytes.saturating_add(pass - self.pass), self.free());
         if needed > free {
             return Err(format!("the session needs {needed} bytes and {free} of {} are free", self.limit));

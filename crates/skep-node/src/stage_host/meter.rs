@@ -5,7 +5,7 @@
 
 use skep_kernels::PAGE;
 use skep_model::Span;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,9 @@ pub(crate) struct Meter {
     /// When the last frame was answered.
     visited: Mutex<Option<Instant>>,
     pub(super) reused: AtomicU64,
+    /// Spans that are loaded, and bytes of their weights.
+    spans: AtomicUsize,
+    weight_bytes: AtomicU64,
 }
 
 /// The figures of a node; `None` where nothing was measured.
@@ -76,6 +79,17 @@ impl Meter {
     /// So many rows were stored and did not have to be run.
     pub(super) fn reuse(&self, rows: u64) {
         self.reused.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Spans that are loaded, and bytes of their weights.
+    pub(crate) fn loaded(&self) -> (usize, u64) {
+        (self.spans.load(Ordering::Relaxed), self.weight_bytes.load(Ordering::Relaxed))
+    }
+
+    /// What is loaded has changed.
+    pub(super) fn loads(&self, (spans, bytes): (usize, u64)) {
+        self.spans.store(spans, Ordering::Relaxed);
+        self.weight_bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, Measured> {

@@ -13,14 +13,16 @@
 //! 6. Rows at the head of a waiting frame that are in the store ([`super::reuse`]) are cut off and answered before each pass, whoever
 //!    else waits: they cost nothing that others would wait for.
 
+mod outputs;
 mod silent;
 
 use super::Arrival;
-use super::memory::{LOGITS_ROWS, payload_bytes, waiting_bytes};
+use super::memory::{payload_bytes, waiting_bytes};
 use super::meter::{Meter, Spent};
 use super::reuse::{Chain, Key, Link, Rows, Store};
+use super::spans::Spans;
 use skep_kernels::PAGE;
-use skep_model::{BatchItem, KvCache, PASS_ROWS, Page, Span, top_candidates};
+use skep_model::{BatchItem, KvCache, PASS_ROWS, Page, Span};
 use skep_session::{Begun, Outgoing, Stage, StageConfig};
 use skep_types::BlockRange;
 use skep_types::wire::{Fault, Output, Payload, Peer, SessionId, cut_reason};
@@ -35,7 +37,7 @@ const PROMPT_ROWS: u32 = 64;
 
 /// The sessions of this node and the rows that they wait for.
 pub(super) struct Pool {
-    span: Arc<Span>,
+    spans: Spans,
     seats: HashMap<SessionId, Seat>,
     /// Sessions with something waiting, each once.
     line: VecDeque<SessionId>,
@@ -47,6 +49,8 @@ pub(super) struct Pool {
 /// One session.
 struct Seat {
     stage: Stage,
+    /// What it runs on; the same for all sessions of the same blocks.
+    span: Arc<Span>,
     cache: KvCache,
     waiting: VecDeque<Arrival>,
     /// Most bytes that may wait; so much was counted for them.
@@ -93,7 +97,24 @@ struct Work {
 impl Pool {
     /// A pool without sessions.
     pub(super) fn new(span: Arc<Span>, meter: Arc<Meter>) -> Self {
-        Self { span, seats: HashMap::new(), line: VecDeque::new(), store: Store::default(), meter }
+        Self { spans: Spans::new(span), seats: HashMap::new(), line: VecDeque::new(), store: Store::default(), meter }
+    }
+
+    /// The spans that are loaded.
+    pub(super) fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
+    /// Serves another span from now on, beside the earlier ones until [`Pool::retire`].
+    pub(super) fn adopt(&mut self, span: Arc<Span>) {
+        let has = |seat: &&mut Seat| span.blocks().covers(&seat.stage.blocks());
+        self.seats.values_mut().filter(has).for_each(|seat| seat.span = span.clone());
+        self.spans.adopt(span);
+    }
+
+    /// Lets the earlier spans take no more sessions.
+    pub(super) fn retire(&mut self) {
+        self.spans.retire();
     }
 
     /// How many bytes the store may hold from now on.
@@ -106,15 +127,16 @@ impl Pool {
     /// # Errors
     /// One sentence.
     pub(super) fn open(&mut self, config: StageConfig) -> Result<(), String> {
-        let cache =
-            self.span.new_cache(config.blocks, config.max_positions as usize).map_err(|error| error.to_string())?;
+        let served = self.spans.served();
+        let span = self.spans.of(config.blocks).unwrap_or(served).clone();
+        let cache = span.new_cache(config.blocks, config.max_positions as usize).map_err(|error| error.to_string())?;
         let session = config.session;
-        let stored = self.span.config().family.causal && config.output != Output::Vector;
+        let stored = span.config().family.causal && config.output != Output::Vector;
         let chain = stored.then(|| Chain::new(config.blocks));
         let waiting_most = waiting_bytes(&config);
         let mut stage = Stage::new(config);
         stage.reserve().map_err(|_| "the system has no memory for the session's rows".to_owned())?;
-        let seat = Seat { stage, cache, waiting: VecDeque::new(), waiting_most, chain, missing: None };
+        let seat = Seat { stage, span, cache, waiting: VecDeque::new(), waiting_most, chain, missing: None };
         self.seats.insert(session, seat);
         Ok(())
     }
@@ -231,8 +253,8 @@ impl Pool {
     /// Hands the rows to their stages and settles all works.
     fn complete(&mut self, mut works: Vec<Work>, settled: &mut Vec<Settled>) {
         self.keep(&mut works);
-        self.candidates(&mut works);
-        self.vectors(&mut works);
+        Self::candidates(&mut works);
+        Self::vectors(&mut works);
         for work in works {
             let result = match work.fault {
                 Some(fault) => Err(fault),
@@ -300,27 +322,15 @@ impl Pool {
                 shared.map(|()| stored.rows).map_err(compute_fault)
             }
             None => {
-                let entering = input.as_ref().and_then(|input| Rows::of(input, self.span.config().d_model));
+                let entering = input.as_ref().and_then(|input| Rows::of(input, seat.span.config().d_model));
                 if let (Some(chain), Some(entering)) = (&mut chain, entering) {
                     filled = chain.push(entering);
                 }
-                self.enter(seat.stage.blocks(), input)
+                seat.enter(input)
             }
         };
         let (rows, fault) = rows.map_or_else(|fault| (Vec::new(), Some(fault)), |rows| (rows, None));
         Some(Ok(Work { session, arrived, seat, begun, rows, chain, filled, output: None, fault, spent: None }))
-    }
-
-    /// The rows that enter the first of `blocks`.
-    fn enter(&self, blocks: BlockRange, input: Option<Payload>) -> Result<Vec<f32>, Fault> {
-        match input {
-            Some(Payload::Tokens(tokens)) => self.span.embed(&tokens).map_err(compute_fault),
-            Some(Payload::Rows(patches)) if blocks.start() == 0 => {
-                self.span.embed_patches(&patches).map_err(compute_fault)
-            }
-            Some(Payload::Rows(rows)) => Ok(rows),
-            _ => Ok(Vec::new()),
-        }
     }
 
     /// Runs the rows of all works, those of the same blocks together.
@@ -333,12 +343,13 @@ impl Pool {
             let mut members: Vec<&mut Work> = works.iter_mut().filter(of_range).collect();
             let rows: u32 = members.iter().map(|work| work.begun.new_rows()).sum();
             let few = members.iter().all(|work| work.begun.new_rows() <= FEW_ROWS);
+            let Some(span) = members.first().map(|work| work.seat.span.clone()) else { continue };
             let entered = Instant::now();
             let mut items: Vec<BatchItem<'_>> = members
                 .iter_mut()
                 .map(|work| BatchItem { cache: &mut work.seat.cache, rows: &mut work.rows })
                 .collect();
-            let results = self.span.forward_batch(&mut items);
+            let results = span.forward_batch(&mut items);
             let took = entered.elapsed();
             self.meter.ran(took, range.len(), rows, few);
             for (work, result) in members.into_iter().zip(results) {
@@ -371,51 +382,21 @@ impl Pool {
             }
         }
     }
-
-    /// The candidates of all works that want some.
-    fn candidates(&self, works: &mut [Work]) {
-        let wants = |work: &&mut Work| {
-            let rows = work.seat.stage.wants_output(&work.begun);
-            work.fault.is_none() && rows.is_some() && work.seat.stage.output() != Output::Vector
-        };
-        let mut wanting: Vec<&mut Work> = works.iter_mut().filter(wants).collect();
-        for group in wanting.chunks_mut(LOGITS_ROWS) {
-            let rows: Vec<f32> =
-                group.iter().filter_map(|work| work.seat.stage.wants_output(&work.begun)).flatten().copied().collect();
-            let logits = match self.span.logits_batch(&rows) {
-                Ok(logits) => logits,
-                Err(error) => {
-                    let fault = compute_fault(error);
-                    group.iter_mut().for_each(|work| work.fault = Some(fault.clone()));
-                    continue;
-                }
-            };
-            for (work, logits) in group.iter_mut().zip(logits) {
-                let n = if let Output::Candidates(n) = work.seat.stage.output() { n as usize } else { 0 };
-                match logits.and_then(|logits| top_candidates(&logits, n)) {
-                    Ok(best) => {
-                        let best = best.into_iter().map(|best| (best.id, best.logit)).collect();
-                        work.output = Some(Payload::Candidates(best));
-                    }
-                    Err(error) => work.fault = Some(compute_fault(error)),
-                }
-            }
-        }
-    }
-
-    /// The vectors of all works that want one.
-    fn vectors(&self, works: &mut [Work]) {
-        for work in works.iter_mut().filter(|work| work.fault.is_none() && work.seat.stage.output() == Output::Vector) {
-            match work.seat.stage.wants_output(&work.begun).map(|rows| self.span.vector(rows)) {
-                None => {}
-                Some(Ok(vector)) => work.output = Some(Payload::Vector(vector)),
-                Some(Err(error)) => work.fault = Some(compute_fault(error)),
-            }
-        }
-    }
 }
 
 impl Seat {
+    /// The rows that enter the first of its blocks.
+    fn enter(&self, input: Option<Payload>) -> Result<Vec<f32>, Fault> {
+        match input {
+            Some(Payload::Tokens(tokens)) => self.span.embed(&tokens).map_err(compute_fault),
+            Some(Payload::Rows(patches)) if self.stage.blocks().start() == 0 => {
+                self.span.embed_patches(&patches).map_err(compute_fault)
+            }
+            Some(Payload::Rows(rows)) => Ok(rows),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// Cuts off what the first waiting frame begins with and the store has.
     fn cut_stored(&mut self, store: &mut Store) -> Option<(Arrival, Stored)> {
         let next = self.waiting.front_mut()?;
@@ -463,6 +444,8 @@ fn compute_fault(reason: impl ToString) -> Fault {
     Fault::Compute { reason: cut_reason(reason.to_string()) }
 }
 
+#[cfg(test)]
+mod move_tests;
 #[cfg(test)]
 mod reuse_tests;
 #[cfg(test)]

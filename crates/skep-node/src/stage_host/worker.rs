@@ -6,7 +6,7 @@ use super::meter::Meter;
 use super::pool::{Pool, Settled};
 use super::{Job, StageLimits};
 use crate::links::Links;
-use skep_model::{Purpose, Span};
+use skep_model::Purpose;
 use skep_session::{Outgoing, StageConfig};
 use skep_types::wire::{
     Control, ControlReply, Fault, Frame, HopReport, Output, Peer, SessionId, StreamHello, cut_reason,
@@ -39,7 +39,6 @@ struct Out {
 pub(super) struct Worker {
     model: ModelId,
     purpose: Purpose,
-    span: Arc<Span>,
     most_sessions: usize,
     memory: Ledger,
     gate: Gate,
@@ -51,20 +50,15 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        model: ModelId,
-        mut pool: Pool,
-        span: Arc<Span>,
-        limits: StageLimits,
-        links: Links,
-        meter: Arc<Meter>,
-    ) -> Self {
-        let (purpose, memory) = (Purpose::of(span.config()), Ledger::new(&span, limits));
+    pub(super) fn new(model: ModelId, mut pool: Pool, limits: StageLimits, links: Links, meter: Arc<Meter>) -> Self {
+        let span = pool.spans().served();
+        let (purpose, memory) = (Purpose::of(span.config()), Ledger::new(span, limits));
+        meter.loads(pool.spans().loaded());
         pool.set_store_room(memory.free());
         meter.holds(0, memory.free());
         let (most_sessions, clients) = (limits.sessions, HashMap::new());
         let gate = Gate::new(links.own(), limits.peer);
-        Self { model, purpose, span, most_sessions, memory, gate, links, pool, meter, clients }
+        Self { model, purpose, most_sessions, memory, gate, links, pool, meter, clients }
     }
 
     /// Works until the node is gone.
@@ -73,7 +67,7 @@ impl Worker {
             tracing::error!(%error, "this thread does not compute the same bits as others; it serves nothing");
             return;
         }
-        self.meter.measure(&self.span);
+        self.meter.measure(self.pool.spans().served());
         loop {
             if self.pool.is_idle() {
                 let Some(job) = queue.blocking_recv() else { return };
@@ -106,18 +100,30 @@ impl Worker {
                     self.close(session);
                 }
             }
+            Job::Adopt { span, done } => {
+                let adopted = self.memory.adopt(&span).map(|()| self.pool.adopt(span));
+                self.pool.set_store_room(self.memory.free());
+                self.meter.loads(self.pool.spans().loaded());
+                // Whoever does not wait for the answer learns it from what is loaded.
+                let _ = done.send(adopted);
+            }
+            Job::Retire => {
+                self.pool.retire();
+                self.meter.loads(self.pool.spans().loaded());
+            }
         }
     }
 
     fn control(&mut self, from: NodeId, link: u64, request: Control, replies: mpsc::Sender<ControlReply>) {
         match request {
             Control::Open { session, epoch, model, blocks, next, output, max_positions } => {
+                let shape = self.pool.spans().served().config();
                 let config = StageConfig {
                     session,
                     epoch,
                     blocks,
-                    n_blocks: self.span.config().n_blocks,
-                    d_model: self.span.config().d_model as u32,
+                    n_blocks: shape.n_blocks,
+                    d_model: shape.d_model as u32,
                     d_patch: self.purpose.d_patch() as u32,
                     output,
                     max_positions,
@@ -161,6 +167,7 @@ impl Worker {
             self.gate.close(Instant::now(), client.from);
             self.pool.set_store_room(self.memory.free());
             self.meter.holds(self.clients.len(), self.memory.free());
+            self.meter.loads(self.pool.spans().loaded());
         }
     }
 
@@ -175,9 +182,10 @@ impl Worker {
         if model != self.model {
             return Err(format!("this node holds blocks of model {}", self.model.short()));
         }
-        if !self.span.blocks().covers(&config.blocks) {
-            return Err(format!("this node holds blocks {}, not {}", self.span.blocks(), config.blocks));
-        }
+        let Some(span) = self.pool.spans().of(config.blocks).cloned() else {
+            let served = self.pool.spans().served().blocks();
+            return Err(format!("this node holds blocks {served}, not {}", config.blocks));
+        };
         match (config.output, self.purpose.vector_width()) {
             (Output::Vector, None) => return Err("this model continues texts and makes no vectors".to_owned()),
             (Output::Candidates(_), Some(_)) => return Err("this model makes vectors and draws no tokens".to_owned()),
@@ -190,7 +198,7 @@ impl Worker {
         }
         let session = config.session;
         self.gate.open(Instant::now(), from, config.max_positions)?;
-        let bytes = match self.memory.open(&self.span, &config) {
+        let bytes = match self.memory.open(&span, &config) {
             Ok(bytes) => bytes,
             Err(reason) => {
                 self.gate.close(Instant::now(), from);

@@ -1,11 +1,13 @@
 //! What is asked of one peer, and what comes back.
 
 use super::writer::Order;
+use crate::membership::Membership;
+use crate::node::NodeError;
 use skep_net::{Net, NetError, SliceReceiver, StoreLink};
 use skep_store::fetch::{Ended, RequestId};
 use skep_store::{Decoder, Shape, StoreError, slices};
-use skep_types::wire::{Peer, StoreAnswer, StoreAsk};
-use skep_types::{ModelId, Pass};
+use skep_types::wire::{Peer, ServedModel, StoreAnswer, StoreAsk};
+use skep_types::{Invite, ModelId, Pass};
 use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::{OnceCell, mpsc};
@@ -102,4 +104,39 @@ pub(super) async fn reach<'a>(
 pub(super) async fn answer_in_time(link: &StoreLink, ask: StoreAsk) -> Result<StoreAnswer, NetError> {
     let late = NetError::Timeout { node: link.node(), what: "a question about weights", limit: ANSWER_WITHIN };
     timeout(ANSWER_WITHIN, link.ask(ask)).await.unwrap_or(Err(late)).map(|(answer, _)| answer)
+}
+
+/// What a gateway says of its network, to whoever it lets in; when it cannot be reached and this machine is a member already, what those
+/// say whom it knows.
+pub(super) async fn network(
+    net: &Net,
+    membership: &Membership,
+    gateway: &Peer,
+    invite: Option<&Invite>,
+) -> Result<ServedModel, NodeError> {
+    let mut told = network_of(net, membership, gateway, invite).await;
+    for other in membership.contacts() {
+        if !matches!(told, Err(NodeError::Net(_))) || membership.hello().pass.is_none() {
+            break;
+        }
+        // The reason that counts is the gateway's.
+        told = network_of(net, membership, &other, None).await.or(told);
+    }
+    told
+}
+
+async fn network_of(
+    net: &Net,
+    membership: &Membership,
+    member: &Peer,
+    invite: Option<&Invite>,
+) -> Result<ServedModel, NodeError> {
+    let link = net.open_store(member).await?;
+    let ask = StoreAsk::Network { invite: invite.cloned(), pass: membership.hello().pass };
+    match answer_in_time(&link, ask).await? {
+        StoreAnswer::Network(served) if membership.keep(&served.pass) => Ok(served),
+        StoreAnswer::Network(_) => Err(NodeError::Pass),
+        StoreAnswer::Refused { reason } => Err(NodeError::Refused { reason }),
+        _ => Err(NodeError::Refused { reason: "it does not say what it serves".into() }),
+    }
 }

@@ -15,11 +15,7 @@ const COUNT_MAX: u16 = 64;
 /// When the model is one that this version cannot run.
 pub fn choose_blocks(gguf: &Gguf, members: &[u16], memory: u64) -> Result<Option<BlockRange>, ModelError> {
     let n_blocks = ModelConfig::from_gguf(gguf)?.n_blocks;
-    let range = |start, end| BlockRange::new(start, end).map_err(|fault| ModelError::Input(fault.to_string()));
-    let fits = |start, len| -> Result<bool, ModelError> {
-        let ranges = byte_ranges(gguf, range(start, start + len)?)?;
-        Ok(ranges.iter().map(|range| range.end - range.start).sum::<u64>() <= memory)
-    };
+    let fits = |start, len| Ok::<_, ModelError>(weight_bytes(gguf, range(start, start + len)?)? <= memory);
     if fits(0, n_blocks)? {
         return range(0, n_blocks).map(Some);
     }
@@ -44,6 +40,36 @@ pub fn choose_blocks(gguf: &Gguf, members: &[u16], memory: u64) -> Result<Option
     Ok(skep_plan::join(n_blocks, &holdings, &Joiner { blocks_max: least, block_time: same_speed }).ok())
 }
 
+/// Bytes of the file that a span of these blocks reads.
+///
+/// # Errors
+/// When the model is one that this version cannot run, or has fewer blocks.
+pub fn weight_bytes(gguf: &Gguf, blocks: BlockRange) -> Result<u64, ModelError> {
+    Ok(byte_ranges(gguf, blocks)?.iter().map(|range| range.end - range.start).sum())
+}
+
+/// How many blocks a node that serves `blocks` can hold at once while it moves, if it has `memory` bytes for weights: whichever
+/// blocks these are.
+pub(crate) fn room(gguf: &Gguf, blocks: BlockRange, memory: u64) -> Result<u32, ModelError> {
+    let n_blocks = ModelConfig::from_gguf(gguf)?.n_blocks;
+    let held = weight_bytes(gguf, blocks)?;
+    let mut more = 0;
+    for len in 1..=n_blocks - blocks.len().min(n_blocks) {
+        let most = (0..=n_blocks - len).try_fold(0, |most: u64, start| {
+            Ok::<_, ModelError>(most.max(weight_bytes(gguf, range(start, start + len)?)?))
+        })?;
+        if held.saturating_add(most) > memory {
+            break;
+        }
+        more = len;
+    }
+    Ok(blocks.len() + more)
+}
+
+fn range(start: u32, end: u32) -> Result<BlockRange, ModelError> {
+    BlockRange::new(start, end).map_err(|fault| ModelError::Input(fault.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,10 +78,7 @@ mod tests {
     fn as_many_blocks_as_fit_where_the_fewest_serve() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../skep/assets/skep-bard-q8_0.gguf");
         let gguf = Gguf::open(std::path::Path::new(path)).unwrap();
-        let bytes = |start, end| {
-            let ranges = byte_ranges(&gguf, BlockRange::new(start, end).unwrap()).unwrap();
-            ranges.iter().map(|range| range.end - range.start).sum::<u64>()
-        };
+        let bytes = |start, end| weight_bytes(&gguf, range(start, end).unwrap()).unwrap();
         let choose = |members: &[u16], memory| {
             choose_blocks(&gguf, members, memory).unwrap().map(|blocks| (blocks.start(), blocks.end()))
         };
@@ -69,5 +92,18 @@ mod tests {
         // A gateway that counts nothing is no obstacle.
         assert_eq!(choose(&[], three), Some((0, 3)));
         assert_eq!(choose(&nobody, bytes(3, 4) / 2), None);
+    }
+
+    #[test]
+    fn while_it_moves_a_node_has_room_for_what_fits_wherever_it_lies() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../skep/assets/skep-bard-q8_0.gguf");
+        let gguf = Gguf::open(std::path::Path::new(path)).unwrap();
+        let bytes = |start, end| weight_bytes(&gguf, range(start, end).unwrap()).unwrap();
+        let (held, ends) = (range(2, 4).unwrap(), bytes(0, 2).max(bytes(6, 8)));
+        let room = |memory| room(&gguf, held, memory).unwrap();
+        assert_eq!(room(bytes(2, 4)), 2);
+        assert_eq!(room(bytes(2, 4) + ends - 1), 3);
+        assert_eq!(room(bytes(2, 4) + ends), 4);
+        assert_eq!(room(u64::MAX), 8);
     }
 }

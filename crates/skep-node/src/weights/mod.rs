@@ -22,7 +22,8 @@ mod gateway;
 mod serve;
 mod writer;
 
-pub use choose::choose_blocks;
+pub(crate) use choose::room;
+pub use choose::{choose_blocks, weight_bytes};
 pub use fetch::{FetchProgress, Fetched, Fetching, Report};
 
 use crate::gateway::Gateway;
@@ -31,8 +32,8 @@ use crate::node::NodeError;
 use serve::Server;
 use skep_net::{Net, NetConfig, NetEvent, NetLimits};
 use skep_store::Reader;
-use skep_types::wire::{Peer, ServedModel, StoreAnswer, StoreAsk};
-use skep_types::{Invite, ModelId, NodeId, Relay};
+use skep_types::wire::{Peer, ServedModel};
+use skep_types::{BlockRange, Invite, ModelId, NodeId, Relay};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,26 +114,7 @@ impl Weights {
     /// # Errors
     /// [`NodeError::Refused`]; [`NodeError::Net`] when it cannot be reached.
     pub async fn ask_network(&self, gateway: &Peer, invite: Option<&Invite>) -> Result<ServedModel, NodeError> {
-        let mut told = self.ask_one(gateway, invite).await;
-        for other in self.membership.contacts() {
-            if !matches!(told, Err(NodeError::Net(_))) || self.membership.hello().pass.is_none() {
-                break;
-            }
-            // The reason that counts is the gateway's.
-            told = self.ask_one(&other, None).await.or(told);
-        }
-        told
-    }
-
-    async fn ask_one(&self, member: &Peer, invite: Option<&Invite>) -> Result<ServedModel, NodeError> {
-        let link = self.net.open_store(member).await?;
-        let ask = StoreAsk::Network { invite: invite.cloned(), pass: self.membership.hello().pass };
-        match ask::answer_in_time(&link, ask).await? {
-            StoreAnswer::Network(served) if self.membership.keep(&served.pass) => Ok(served),
-            StoreAnswer::Network(_) => Err(NodeError::Pass),
-            StoreAnswer::Refused { reason } => Err(NodeError::Refused { reason }),
-            _ => Err(NodeError::Refused { reason: "it does not say what it serves".into() }),
-        }
+        ask::network(&self.net, &self.membership, gateway, invite).await
     }
 
     /// Begins or goes on to fetch the model that the network serves, into its folder in `store`.
@@ -162,9 +144,26 @@ impl Weights {
 }
 
 /// Says how many bytes of weights this node has sent.
+#[derive(Clone)]
 pub(crate) struct Sent(Arc<Server>);
 
 impl Sent {
+    /// Fetches what is still missing of these blocks into the partial file in `store`, and serves it.
+    pub(crate) async fn fetch_more(
+        &self,
+        net: &Net,
+        gateway: &Peer,
+        store: &Path,
+        blocks: BlockRange,
+    ) -> Result<(), NodeError> {
+        let served = ask::network(net, self.0.membership(), gateway, None).await?;
+        let mut fetching =
+            Fetching::new(net.clone(), self.0.clone(), gateway.clone(), served, store.to_owned()).await?;
+        let header = fetching.header(&mut |_| ()).await?;
+        fetching.blocks(&header, blocks, &mut |_| ()).await?;
+        fetching.finish().await.map(drop)
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.0.sent_bytes()
     }

@@ -86,6 +86,11 @@ impl Server {
         let _ = self.gateway.set(gateway);
     }
 
+    /// Who is a member of the network, and what this node is in it.
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
     /// Bytes of slices sent so far.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

@@ -5,7 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 /// A node's own measurements, and what it will honour. All are claims: the gateway plans by them until it has seen better.
 ///
-/// Encoded as 41 bytes of `borsh`. Zero in a time or a rate means: not measured.
+/// Encoded as 45 bytes of `borsh`. Zero in a time or a rate means: not measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct NodeFigures {
     /// Warm time of one block over the one token of a decode lap, nanoseconds.
@@ -16,8 +16,10 @@ pub struct NodeFigures {
     pub visit_us: u32,
     /// How long a frame waits for those ahead of it, microseconds; zero is a figure here if `visit_us` is one.
     pub wait_us: u32,
-    /// What it sends and receives beside its other work, KiB per second.
+    /// What comes over its links in large frames, KiB per second.
     pub goodput_kib_s: u32,
+    /// The most blocks that it can hold at once while it moves to another span; zero if it stays where it is.
+    pub room: u32,
     /// Bytes for sessions that it will honour now.
     pub memory: u64,
     /// Sessions under way.
@@ -33,9 +35,9 @@ impl NodeFigures {
     pub fn differ(&self, other: &Self) -> bool {
         let far = |a: u32, b: u32| a.abs_diff(b) > a.max(b) / 8;
         let (told, same) = (self.measured(), other.measured());
-        (self.sessions, self.memory, self.price, self.audience)
-            != (other.sessions, other.memory, other.price, other.audience)
-            || told.into_iter().zip(same).any(|(a, b)| far(a, b))
+        let counted =
+            |figures: &Self| (figures.room, figures.sessions, figures.memory, figures.price, figures.audience);
+        counted(self) != counted(other) || told.into_iter().zip(same).any(|(a, b)| far(a, b))
     }
 
     fn measured(&self) -> [u32; 5] {

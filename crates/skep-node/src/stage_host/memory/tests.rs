@@ -64,3 +64,22 @@ fn the_longest_session_so_far_counts_for_the_passes_of_all() {
     ledger.close(small);
     assert_eq!(before - ledger.free(), pass_bytes(&span, 400) - pass_bytes(&span, 0));
 }
+
+#[test]
+fn a_further_span_is_counted_with_what_passes_over_it_need() {
+    let model = model();
+    let (first, last) = (Span::load(&model, range((0, 2))).unwrap(), Span::load(&model, range((2, 4))).unwrap());
+    let (without, with) = (pass_bytes(&first, 0), pass_bytes(&last, 0));
+    assert!(without < with, "the last blocks also make logits");
+    let mut small = Ledger::new(&first, limits(with - 1));
+    let free = with - 1 - without;
+    assert_eq!(
+        small.adopt(&last).unwrap_err(),
+        format!("passes over blocks 2..4 need {} bytes more and {free} of {} are free", with - without, with - 1)
+    );
+    assert_eq!(small.free(), free);
+    let mut enough = Ledger::new(&first, limits(with));
+    assert_eq!((enough.adopt(&last), enough.free()), (Ok(()), 0));
+    // Threads keep what they had.
+    assert_eq!((enough.adopt(&first), enough.free()), (Ok(()), 0));
+}

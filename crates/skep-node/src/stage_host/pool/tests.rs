@@ -2,7 +2,7 @@
 
 use super::*;
 pub(super) use skep_model::Gguf;
-use skep_model::{Metadata, Tensor, Value, encode_gguf};
+use skep_model::{Metadata, Tensor, Value, encode_gguf, top_candidates};
 use skep_types::NodeId;
 use skep_types::wire::Frame;
 
@@ -140,6 +140,12 @@ impl Run {
             at = end;
         }
         Self { prompt, under_way: [first, VecDeque::new(), VecDeque::new()], lists: Vec::new() }
+    }
+
+    /// Sends on the token that was drawn last, after the session was held up.
+    pub(super) fn go_on(&mut self) {
+        let (pos, last) = (self.prompt.len() + self.lists.len() - 1, self.lists[self.lists.len() - 1][0].0);
+        self.under_way[0].push_back(tokens(pos, &[last], true));
     }
 
     /// What the gateway does with the candidates of the last pool.
