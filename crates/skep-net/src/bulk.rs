@@ -5,8 +5,9 @@
 
 use crate::connect::{lost, within};
 use crate::link::{CLOSE_CROWDED, CLOSE_UNWELCOME};
+use crate::message::encode;
 use crate::net::{BULK_ALPN, Shared};
-use crate::stream::{CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CODE_UNFINISHED, Inbox, Outbox, STORE, encode};
+use crate::stream::{CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CODE_UNFINISHED, Inbox, Outbox, STORE};
 use crate::{Net, NetError, congestion};
 use iroh::endpoint::{Connection, VarInt};
 use skep_types::NodeId;

@@ -64,7 +64,7 @@ impl Default for NetLimits {
     fn default() -> Self {
         Self {
             max_streams: 256,
-            max_connections: 64,
+            max_connections: 256,
             max_bulk: 32,
             max_events: 256,
             stream_window: 1 << 20,

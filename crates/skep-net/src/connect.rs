@@ -1,10 +1,11 @@
 //! Reaching a peer and opening streams to it.
 
 use crate::link::{CLOSE_STALE, FailedDial, Link};
+use crate::message::encode;
 use crate::net::{ALPN, Shared};
 use crate::stream::{
     CONTROL, ControlReceiver, ControlSender, DATA, DIRECTORY, DataSender, DirectorySender, FIGURES, FiguresSender,
-    Inbox, JOIN, Outbox, encode,
+    Inbox, JOIN, Outbox,
 };
 use crate::{NetError, heartbeat, serve};
 use iroh::endpoint::Connection;
@@ -80,7 +81,7 @@ impl Shared {
         let link = self.reach(to).await?;
         within(self.limits.connect_timeout, to.node, "opening a stream", async {
             let stream = link.connection.open_uni().await.map_err(lost(to.node))?;
-            let mut outbox = Outbox::new(to.node, stream);
+            let mut outbox = Outbox::on(&link, stream);
             outbox.send(first).await?;
             Ok(outbox)
         })
@@ -92,9 +93,9 @@ impl Shared {
         let link = self.reach(to).await?;
         within(self.limits.connect_timeout, to.node, "opening a stream", async {
             let (send, receive) = link.connection.open_bi().await.map_err(lost(to.node))?;
-            let mut outbox = Outbox::new(to.node, send).urgent();
+            let mut outbox = Outbox::on(&link, send).urgent();
             outbox.send(first).await?;
-            Ok((outbox, Inbox::new(to.node, receive)))
+            Ok((outbox, Inbox::on(&link, receive)))
         })
         .await
     }

@@ -52,6 +52,7 @@ pub(crate) async fn read(shared: Arc<Shared>, link: Arc<Link>) {
     while let Ok(bytes) = link.connection.read_datagram().await {
         match Beat::parse(&bytes) {
             Some(Beat::Ping(counter)) => {
+                link.touch();
                 let _ = link.connection.send_datagram(Beat::Pong(counter).encode());
             }
             Some(Beat::Pong(counter)) if take_pong(&link, counter) => {}
@@ -69,6 +70,7 @@ fn take_pong(link: &Link, counter: u64) -> bool {
         link.answered.store(counter, Ordering::Relaxed);
         link.missed.store(0, Ordering::Relaxed);
         link.heard.send_replace(Instant::now());
+        link.touch();
     }
     open
 }

@@ -50,7 +50,7 @@
 //! | 4 | the receiver takes no more streams, for instance because it is closing |
 //!
 //! A connection is closed with 0 (the machine leaves), 1 (this one is silent and the machine answers on another or has moved),
-//! 2 (too many connections) or 3 (too many joins without a welcome, or too many refusals).
+//! 2 (too many connections), 3 (too many joins without a welcome, or too many refusals) or 4 (nobody used it for two minutes).
 //!
 //! Everything runs on the caller's tokio runtime: long computations there would delay heartbeats, so they belong on other threads.
 
@@ -61,10 +61,12 @@ mod connect;
 mod error;
 mod goodput;
 mod heartbeat;
+mod idle;
 mod invite;
 mod key;
 mod lan;
 mod link;
+mod message;
 mod net;
 mod peer;
 mod random;

@@ -9,10 +9,10 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Mutex, watch};
 
@@ -23,6 +23,7 @@ pub(crate) const LINKS_PER_NODE: usize = 4;
 pub(crate) const CLOSE_STALE: VarInt = VarInt::from_u32(1);
 pub(crate) const CLOSE_CROWDED: VarInt = VarInt::from_u32(2);
 pub(crate) const CLOSE_UNWELCOME: VarInt = VarInt::from_u32(3);
+pub(crate) const CLOSE_IDLE: VarInt = VarInt::from_u32(4);
 
 /// Joins in a row on one connection that were not welcomed before. A node whose owner mends what was refused connects again.
 const JOINS_UNWELCOME: u32 = 8;
@@ -43,6 +44,10 @@ pub(crate) struct Link {
     pub(crate) joins: AtomicU32,
     /// When the peer last proved to be there.
     pub(crate) heard: watch::Sender<Instant>,
+    /// Held by each end of each stream.
+    users: Arc<()>,
+    /// When a stream was last seen or a heartbeat came.
+    used: std::sync::Mutex<Instant>,
 }
 
 impl Link {
@@ -56,7 +61,29 @@ impl Link {
             missed: AtomicU32::new(0),
             joins: AtomicU32::new(0),
             heard: watch::Sender::new(Instant::now()),
+            users: Arc::default(),
+            used: std::sync::Mutex::new(Instant::now()),
         })
+    }
+
+    /// To be held for as long as a stream lasts.
+    pub(crate) fn user(&self) -> Arc<()> {
+        self.users.clone()
+    }
+
+    /// Whether a stream is open.
+    pub(crate) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.users) > 1
+    }
+
+    /// The connection is of use now.
+    pub(crate) fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// For how long it was of no use, as far as was seen.
+    pub(crate) fn idle(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Counts a join before it is looked at. Returns whether it may be; else the connection is closed.

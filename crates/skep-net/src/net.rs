@@ -8,7 +8,7 @@ use crate::stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
     FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder,
 };
-use crate::{NetConfig, NetError, NetLimits, Watch, Way, relay, serve, watch};
+use crate::{NetConfig, NetError, NetLimits, Watch, Way, idle, relay, serve, watch};
 use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
 use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
 use skep_types::wire::{Join, JoinReply, MAX_ADDRS, MemberHello, Peer, StreamHello};
@@ -228,6 +228,7 @@ impl Net {
             book: Mutex::default(),
         });
         shared.runtime.spawn(serve::accept(shared.clone()));
+        shared.runtime.spawn(idle::close_idle(Arc::downgrade(&shared)));
         let net = Self { _guard: Arc::new(Guard(shared.clone())), shared };
         if bind.ip().is_unspecified() {
             net.learn_addresses().await;

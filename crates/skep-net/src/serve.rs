@@ -80,13 +80,13 @@ async fn streams(shared: Arc<Shared>, link: Arc<Link>) {
         tokio::select! {
             stream = link.connection.accept_uni() => match stream {
                 Ok(stream) => {
-                    tokio::spawn(uni(shared.clone(), Inbox::new(node, stream)));
+                    tokio::spawn(uni(shared.clone(), Inbox::on(&link, stream)));
                 }
                 Err(fault) => break fault,
             },
             streams = link.connection.accept_bi() => match streams {
                 Ok((send, receive)) => {
-                    let (outbox, inbox) = (Outbox::new(node, send), Inbox::new(node, receive));
+                    let (outbox, inbox) = (Outbox::on(&link, send), Inbox::on(&link, receive));
                     tokio::spawn(both(shared.clone(), link.clone(), outbox, inbox));
                 }
                 Err(fault) => break fault,

@@ -3,14 +3,12 @@
 use crate::NetError;
 use crate::goodput::{self, Body, Goodput, LARGE_BYTES};
 use crate::link::Link;
-use borsh::{BorshDeserialize, BorshSerialize};
+use crate::message::{Message, encode};
 use bytes::{Buf, Bytes};
 use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
-use skep_directory::MESSAGE_BYTES_MAX;
 use skep_types::NodeId;
 use skep_types::wire::{
-    Control, ControlReply, FRAME_HEADER_BYTES, Fault, Frame, FrameHeader, Join, JoinReply, MAX_ADDRS,
-    MAX_CONTROL_BYTES, MAX_REASON_BYTES, MemberHello, NodeFigures, StoreAnswer, StoreAsk, StreamHello,
+    Control, ControlReply, FRAME_HEADER_BYTES, Frame, FrameHeader, JoinReply, MAX_CONTROL_BYTES, NodeFigures,
 };
 use std::sync::{Arc, atomic::Ordering};
 use std::time::Instant;
@@ -21,7 +19,6 @@ pub(crate) const JOIN: u8 = 3;
 pub(crate) const STORE: u8 = 4;
 pub(crate) const FIGURES: u8 = 5;
 pub(crate) const DIRECTORY: u8 = 6;
-const _: () = assert!(MESSAGE_BYTES_MAX <= MAX_CONTROL_BYTES);
 
 pub(crate) const CODE_HELLO: VarInt = VarInt::from_u32(1);
 pub(crate) const CODE_MALFORMED: VarInt = VarInt::from_u32(2);
@@ -31,139 +28,23 @@ pub(crate) const CODE_BUSY: VarInt = VarInt::from_u32(4);
 /// Most bytes taken from QUIC at once, and the most kept for reuse between two frames.
 const PIECE: usize = 64 << 10;
 
-/// A message that has bounds beyond its length.
-pub(crate) trait Message: BorshSerialize + BorshDeserialize {
-    /// What breaks a bound, if anything does.
-    fn fault(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Cuts texts that are too long.
-    fn trim(&mut self) {}
-}
-
-fn reason_of_reply(reply: &mut ControlReply) -> Option<&mut String> {
-    match reply {
-        ControlReply::Refused { reason, .. }
-        | ControlReply::Fault { fault: Fault::BadFrame { reason, .. } | Fault::Compute { reason }, .. } => Some(reason),
-        _ => None,
-    }
-}
-
-fn cut(reason: &mut String) {
-    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
-}
-
-impl Message for StreamHello {}
-
-impl Message for NodeFigures {}
-
-impl Message for MemberHello {}
-
-impl Message for skep_directory::Message {
-    fn fault(&self) -> Option<&'static str> {
-        (!self.is_valid()).then_some("one of its lists is too long")
-    }
-}
-
-impl Message for Control {
-    fn fault(&self) -> Option<&'static str> {
-        match self {
-            Self::Open { next: to, .. } | Self::Redirect { next: to, .. } | Self::Mirror { to: Some(to), .. }
-                if to.addrs.len() > MAX_ADDRS =>
-            {
-                Some("the next hop lists too many addresses")
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Message for ControlReply {
-    fn fault(&self) -> Option<&'static str> {
-        let long = match self {
-            Self::Refused { reason, .. }
-            | Self::Fault { fault: Fault::BadFrame { reason, .. } | Fault::Compute { reason }, .. } => reason.len(),
-            _ => 0,
-        };
-        (long > MAX_REASON_BYTES).then_some("its reason is too long")
-    }
-
-    fn trim(&mut self) {
-        if let Some(reason) = reason_of_reply(self) {
-            cut(reason);
-        }
-    }
-}
-
-impl Message for Join {
-    fn fault(&self) -> Option<&'static str> {
-        if self.peer.addrs.len() > MAX_ADDRS {
-            return Some("it lists too many addresses");
-        }
-        let bad_invite = self.invite.as_ref().is_some_and(|invite| invite.check().is_err());
-        bad_invite.then_some("its invite is not within the bounds of one")
-    }
-}
-
-impl Message for JoinReply {
-    fn fault(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused { reason } if reason.len() > MAX_REASON_BYTES => Some("its reason is too long"),
-            _ => None,
-        }
-    }
-
-    fn trim(&mut self) {
-        if let Self::Refused { reason } = self {
-            cut(reason);
-        }
-    }
-}
-
-impl Message for StoreAsk {
-    fn fault(&self) -> Option<&'static str> {
-        self.fault()
-    }
-}
-
-impl Message for StoreAnswer {
-    fn fault(&self) -> Option<&'static str> {
-        self.fault()
-    }
-
-    fn trim(&mut self) {
-        if let Self::Refused { reason } = self {
-            cut(reason);
-        }
-    }
-}
-
-/// The bytes of a message: length, then `borsh`.
-pub(crate) fn encode<M: Message>(node: NodeId, mut message: M, out: &mut Vec<u8>) -> Result<(), NetError> {
-    message.trim();
-    if let Some(reason) = message.fault() {
-        return Err(NetError::Message { node, reason: reason.to_owned() });
-    }
-    let body = borsh::to_vec(&message).map_err(|fault| NetError::Message { node, reason: fault.to_string() })?;
-    let length = u32::try_from(body.len()).ok().filter(|_| (1..=MAX_CONTROL_BYTES).contains(&body.len()));
-    let length = length.ok_or(NetError::MessageLength { node, bytes: body.len() })?;
-    out.extend(length.to_le_bytes());
-    out.extend(body);
-    Ok(())
-}
-
 /// The sending end. A send that was dropped half-way is completed by the next one; if there is none, the stream is reset, so that the
 /// reader never takes the half for an end.
 pub(crate) struct Outbox {
     node: NodeId,
     stream: SendStream,
     pending: Bytes,
+    _user: Option<Arc<()>>,
 }
 
 impl Outbox {
     pub(crate) fn new(node: NodeId, stream: SendStream) -> Self {
-        Self { node, stream, pending: Bytes::new() }
+        Self { node, stream, pending: Bytes::new(), _user: None }
+    }
+
+    /// An end of a stream on a link, which is in use as long.
+    pub(crate) fn on(link: &Link, stream: SendStream) -> Self {
+        Self { node: link.node, stream, pending: Bytes::new(), _user: Some(link.user()) }
     }
 
     pub(crate) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), NetError> {
@@ -219,11 +100,17 @@ pub(crate) struct Inbox {
     failed: Option<NetError>,
     /// The measurement of the large body that is being read.
     body: Option<Body>,
+    _user: Option<Arc<()>>,
 }
 
 impl Inbox {
     pub(crate) fn new(node: NodeId, stream: RecvStream) -> Self {
-        Self { node, stream, buffer: Vec::new(), failed: None, body: None }
+        Self { node, stream, buffer: Vec::new(), failed: None, body: None, _user: None }
+    }
+
+    /// An end of a stream on a link, which is in use as long.
+    pub(crate) fn on(link: &Link, stream: RecvStream) -> Self {
+        Self { _user: Some(link.user()), ..Self::new(link.node, stream) }
     }
 
     pub(crate) fn node(&self) -> NodeId {
