@@ -45,6 +45,11 @@ impl Links {
         &self.membership
     }
 
+    /// Runs a task beside the links.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
     /// This machine's key.
     pub(crate) fn own(&self) -> NodeId {
         self.net.node_id()

@@ -28,7 +28,7 @@ use skep_types::wire::{Control, ControlReply, Frame, SessionId, StreamHello};
 use skep_types::{ModelId, NodeId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Jobs that may wait for the compute thread.
@@ -82,6 +82,10 @@ enum Job {
     LinkOver {
         link: u64,
     },
+    /// End sessions to which no frame has come for so long.
+    Tidy {
+        idle: Duration,
+    },
     /// Serve this span from now on, beside the earlier ones.
     Adopt {
         span: Arc<Span>,
@@ -89,6 +93,17 @@ enum Job {
     },
     /// Let the earlier spans take no more sessions.
     Retire,
+}
+
+/// Lets idle sessions be looked for as long as the compute thread lives.
+async fn tidy(jobs: mpsc::WeakSender<Job>, idle: Duration) {
+    loop {
+        tokio::time::sleep(idle / 4).await;
+        let Some(jobs) = jobs.upgrade() else { return };
+        if jobs.send(Job::Tidy { idle }).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// What came over a data stream.
@@ -116,6 +131,7 @@ impl StageHost {
         let meter = Arc::new(meter::Meter::default());
         let options = span.options();
         let pool = pool::Pool::new(span, meter.clone());
+        links.spawn(tidy(jobs.downgrade(), limits.peer.idle));
         let worker = worker::Worker::new(model, pool, limits, links, meter.clone());
         std::thread::Builder::new().name("skep-compute".into()).spawn(move || worker.run(queue))?;
         Ok(Self { jobs, next_link: Arc::default(), meter, options, room: Arc::default() })

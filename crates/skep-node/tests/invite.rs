@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use skep_net::{Net, NetConfig, NetEvent};
-use skep_node::{GatewayLimits, InviteRefused, Node, NodeConfig, NodeError, StageLimits};
+use skep_node::{GatewayLimits, InviteRefused, Node, NodeConfig, NodeError, PeerLimits, StageLimits};
 use skep_types::wire::{Control, ControlReply, Join, JoinReply, MemberHello, Output, Peer, SessionId};
 use skep_types::{BlockRange, Invite, Pass};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const BUNDLED: &str = "../skep/assets/skep-bard-q8_0.gguf";
 
@@ -167,6 +168,42 @@ async fn a_node_computes_for_members_of_its_network_and_for_no_stranger() {
     assert_eq!(answer(&stranger, MemberHello { pass: Some(good) }, &worker).await, None);
     worker.close().await;
     welcome.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_opened_and_never_used_is_ended() {
+    let peer = PeerLimits { idle: Duration::from_millis(300), sessions: 1, ..PeerLimits::default() };
+    let stage = StageLimits { peer, ..StageLimits::default() };
+    let first = Node::start(NodeConfig {
+        gateway: Some(GatewayLimits::default()),
+        blocks: Some(blocks(0, 2)),
+        stage,
+        ..config("127.0.0.1:0")
+    });
+    let first = first.await.unwrap();
+    let (member, _events) = Net::bind(NetConfig::new([7; 32], "127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let join = Join { peer: member.peer(), model: first.model(), blocks: blocks(2, 4), pid: None, invite: None };
+    let JoinReply::Welcome { pass } = member.join(first.peer(), join).await.unwrap() else { panic!("refused") };
+    let (mut ask, mut answers) = member.open_control(first.peer(), MemberHello { pass: Some(pass) }).await.unwrap();
+    let open = |session| Control::Open {
+        session: SessionId([session; 16]),
+        epoch: 1,
+        model: first.model(),
+        blocks: blocks(0, 2),
+        next: member.peer(),
+        output: Output::Candidates(8),
+        max_positions: 8,
+    };
+    ask.send(open(1)).await.unwrap();
+    assert!(matches!(answers.recv().await, Ok(Some(ControlReply::Opened { .. }))));
+    ask.send(open(2)).await.unwrap();
+    assert!(matches!(answers.recv().await, Ok(Some(ControlReply::Refused { .. }))), "one is all that it may have");
+    let ended = tokio::time::timeout(Duration::from_secs(20), answers.recv()).await.unwrap();
+    let Ok(Some(ControlReply::Fault { session, .. })) = ended else { panic!("not ended: {ended:?}") };
+    assert_eq!(session, SessionId([1; 16]));
+    ask.send(open(3)).await.unwrap();
+    assert!(matches!(answers.recv().await, Ok(Some(ControlReply::Opened { .. }))), "there is room again");
+    first.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

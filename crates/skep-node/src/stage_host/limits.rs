@@ -6,7 +6,9 @@
 //! 3. *Rate.* Each identity has a bucket of [`PeerLimits::opens_per_minute`] that fills evenly within a minute; each `Open` takes one,
 //!    refused ones too, so that asking in vain is not free.
 //! 4. *Size.* A session may not ask for more positions than [`PeerLimits::positions`].
-//! 5. A refusal says which limit it was, and what would change it.
+//! 5. *Idleness.* A session to which no frame has come for [`PeerLimits::idle`] is ended, so that nobody holds memory for nothing. Who goes on
+//!    with it later finds it gone, and opens it anew.
+//! 6. A refusal says which limit it was, and what would change it.
 //!
 //! An identity is forgotten when it has no session and its bucket is full, so at most [`MOST_KNOWN`] are remembered; further ones are refused.
 
@@ -27,12 +29,14 @@ pub struct PeerLimits {
     pub opens_per_minute: u32,
     /// Positions of one session: tokens read and written.
     pub positions: u32,
+    /// How long a session may last without a frame.
+    pub idle: Duration,
 }
 
 impl Default for PeerLimits {
-    /// 48 sessions, 6,000 a minute (an embedding request opens one for each of its texts), 131,072 positions.
+    /// 48 sessions, 6,000 a minute (an embedding request opens one for each of its texts), 131,072 positions, ten minutes without a frame.
     fn default() -> Self {
-        Self { sessions: 48, opens_per_minute: 6000, positions: 1 << 17 }
+        Self { sessions: 48, opens_per_minute: 6000, positions: 1 << 17, idle: Duration::from_secs(600) }
     }
 }
 
@@ -65,7 +69,7 @@ impl Gate {
         if from == self.own {
             return Ok(());
         }
-        let PeerLimits { sessions, opens_per_minute, positions: longest } = self.limits;
+        let PeerLimits { sessions, opens_per_minute, positions: longest, .. } = self.limits;
         if self.known.len() >= MOST_KNOWN && !self.known.contains_key(&from) {
             self.forget_idle(now);
             if self.known.len() >= MOST_KNOWN {
@@ -132,7 +136,7 @@ mod tests {
     }
 
     fn few() -> PeerLimits {
-        PeerLimits { sessions: 2, opens_per_minute: 6, positions: 100 }
+        PeerLimits { sessions: 2, opens_per_minute: 6, positions: 100, ..PeerLimits::default() }
     }
 
     #[test]
@@ -167,7 +171,10 @@ mod tests {
 
     #[test]
     fn the_owner_is_not_limited() {
-        let (mut gate, now) = (gate(PeerLimits { sessions: 0, opens_per_minute: 0, positions: 0 }), Instant::now());
+        let (mut gate, now) = (
+            gate(PeerLimits { sessions: 0, opens_per_minute: 0, positions: 0, ..PeerLimits::default() }),
+            Instant::now(),
+        );
         gate.open(now, OWN, u32::MAX).unwrap();
         assert!(gate.open(now, OTHER, 1).is_err());
     }

@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 /// Who opened a session, and where its outputs go.
 struct Client {
     from: NodeId,
+    /// When it was opened, or a frame came for it last.
+    active: Instant,
     link: u64,
     bytes: u64,
     replies: mpsc::Sender<ControlReply>,
@@ -90,6 +92,9 @@ impl Worker {
         match job {
             Job::Control { from, link, request, replies } => self.control(from, link, request, replies),
             Job::Arrived { session, arrival } => {
+                if let Some(client) = self.clients.get_mut(&session) {
+                    client.active = arrival.at;
+                }
                 if let Err(fault) = self.pool.arrive(session, arrival) {
                     self.fault(session, fault);
                 }
@@ -97,6 +102,14 @@ impl Worker {
             Job::LinkOver { link } => {
                 let over = self.clients.iter().filter(|(_, client)| client.link == link);
                 for session in over.map(|(session, _)| *session).collect::<Vec<_>>() {
+                    self.close(session);
+                }
+            }
+            Job::Tidy { idle } => {
+                let idle = self.clients.iter().filter(|(_, client)| client.active.elapsed() > idle);
+                for session in idle.map(|(session, _)| *session).collect::<Vec<_>>() {
+                    let reason = "no frame came for this session for too long".to_owned();
+                    self.fault(session, Fault::Compute { reason });
                     self.close(session);
                 }
             }
@@ -209,9 +222,10 @@ impl Worker {
         self.pool.set_store_room(self.memory.free());
         let opened = self.pool.open(config);
         match &opened {
-            Ok(()) => {
-                drop(self.clients.insert(session, Client { from, link, bytes, replies, out: None, mirror: None }))
-            }
+            Ok(()) => drop(self.clients.insert(
+                session,
+                Client { from, active: Instant::now(), link, bytes, replies, out: None, mirror: None },
+            )),
             Err(_) => {
                 self.memory.close(bytes);
                 self.gate.close(Instant::now(), from);
