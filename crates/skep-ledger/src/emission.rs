@@ -8,7 +8,8 @@
 //! ```
 //!
 //! which in integers is `E0 >> k`, with `k` the number of `j ≥ 1` for which `T ≥ M − ⌊M/2^j⌋`. Burning lowers `T`, and so postpones
-//! the halvings. The budget of an epoch is `min(e(T) · epoch_s / SLOT_S, M − T)`. A provider with verified work `w` of the epoch's
+//! the halvings. The budget of an epoch is `⌊e(T) · epoch_s / SLOT_S⌋`, always below `M − T`, since no epoch is longer than
+//! [`EPOCH_S_MAX`]. A provider with verified work `w` of the epoch's
 //! total `W` is given
 //!
 //! ```text
@@ -31,6 +32,8 @@ pub const SUPPLY_MAX: u64 = 21_000_000_000_000_000;
 pub const SLOT_EMISSION: u64 = 1_000_000_000;
 /// Length of a slot of emission, seconds.
 pub const SLOT_S: u64 = 12;
+/// The longest epoch, seconds: 30 days.
+pub const EPOCH_S_MAX: u32 = 30 * 86_400;
 
 /// e(T): what a slot emits when `supply` exists.
 pub fn slot_emission(supply: Amount) -> Amount {
@@ -66,8 +69,7 @@ impl State {
         let epoch_s = u64::from(params.epoch_s);
         self.totals.epoch_ends_s = (now_s / epoch_s + 1).checked_mul(epoch_s).ok_or(Refusal::Overflow)?;
         let supply = self.supply()?;
-        let room = Amount(SUPPLY_MAX.saturating_sub(supply.0));
-        let budget = slot_emission(supply).share(epoch_s, SLOT_S)?.min(room);
+        let budget = slot_emission(supply).share(epoch_s, SLOT_S)?;
         let total = std::mem::take(&mut self.totals.work);
         let workers: Vec<(NodeId, u64)> = self.rows.work.iter().map(|(id, work)| (*id, *work)).collect();
         for (provider, work) in workers {
@@ -101,6 +103,17 @@ mod tests {
         ];
         for (supply, emission) in vectors {
             assert_eq!(slot_emission(Amount(supply)), Amount(emission), "{supply}");
+        }
+    }
+
+    #[test]
+    fn no_epoch_emits_what_may_not_exist() {
+        for halvings in 0..64 {
+            let left = SUPPLY_MAX >> halvings;
+            for supply in [SUPPLY_MAX - left, SUPPLY_MAX - left / 2 - left % 2 - 1] {
+                let budget = slot_emission(Amount(supply)).share(EPOCH_S_MAX.into(), SLOT_S).unwrap();
+                assert!(budget.0 == 0 || budget.0 < SUPPLY_MAX - supply, "{supply}");
+            }
         }
     }
 

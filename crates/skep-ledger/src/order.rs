@@ -214,7 +214,6 @@ impl State {
     pub(crate) fn fund(&mut self, by: NodeId, id: &TxId, amount: Amount) -> Result<(), Refusal> {
         self.known_order(id)?;
         self.debit(&by, amount)?;
-        self.settle_order(id)?;
         let order = self.rows.orders.edit(id).ok_or(Refusal::Unknown { what: "order", id: *id })?;
         order.escrow = order.escrow.plus(amount)?;
         self.schedule_exhaustion(id)

@@ -1,5 +1,6 @@
 //! The figures of the laws that governance may change.
 
+use crate::emission::EPOCH_S_MAX;
 use crate::{Amount, Refusal};
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -65,7 +66,7 @@ impl Params {
     pub fn check(&self) -> Result<(), Refusal> {
         let sound = [
             (self.fee_base.0 <= 1 << 40 && self.fee_byte.0 <= 1 << 30, "a fee is too high to be paid by anyone"),
-            ((60..=30 * 86_400).contains(&self.epoch_s), "an epoch lasts from a minute to 30 days"),
+            ((60..=EPOCH_S_MAX).contains(&self.epoch_s), "an epoch lasts from a minute to 30 days"),
             ((60..=7 * 86_400).contains(&self.dispute_s), "a dispute lasts from a minute to a week"),
             ((60..=366 * 86_400).contains(&self.tab_s_max), "a tab lasts from a minute to a year"),
             ((1..1_000_000).contains(&self.audit_ppm), "some of the work is audited, and not all of it"),
