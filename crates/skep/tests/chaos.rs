@@ -1,9 +1,13 @@
 //! Twenty nodes, real processes, come and go at random under load: no request fails, and every answer is the undisturbed one.
 //!
+//! What nodes do that choose their blocks themselves is in [`balance`].
+//!
 //! A run takes 20 seconds, or `SKEP_CHAOS_SECONDS`; `SKEP_CHAOS_SEED` draws another one.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "chaos/balance.rs"]
+mod balance;
 mod common;
 
 use serde_json::{Value, json};
