@@ -34,7 +34,7 @@
 //! QUIC datagrams of exactly 9 bytes: kind (`u8`: 1 ping, 2 pong) and counter (`u64`, little-endian). A ping is answered at once by a
 //! pong with its counter. While somebody [watches](Net::watch) a node, each connection to it carries a ping every
 //! [`heartbeat_every`](NetLimits::heartbeat_every); when pings for [`dead_after`](NetLimits::dead_after) went unanswered, or
-//! the last connection closed, the node is down. Silence is counted in pings rather than in time, so that a machine that slept does
+//! the last connection closed, the node is down. A machine that [rests](Net::set_resting) sends one heartbeat in ten. Silence is counted in pings rather than in time, so that a machine that slept does
 //! not take its peers for dead. Other datagrams, and pongs that answer no open ping, are ignored and counted.
 //!
 //! # Bounds and refusals

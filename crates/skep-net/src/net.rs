@@ -149,6 +149,8 @@ pub(crate) struct Shared {
     pub(crate) goodput: Arc<Goodput>,
     pub(crate) runtime: Handle,
     pub(crate) closed: AtomicBool,
+    /// Whether nobody is in a hurry to hear who is gone.
+    pub(crate) resting: AtomicBool,
     /// Connections for weights that other machines hold.
     pub(crate) bulk: AtomicUsize,
     /// Where their questions go.
@@ -222,6 +224,7 @@ impl Net {
             goodput: Arc::default(),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
             bulk: AtomicUsize::new(0),
             asked: Mutex::default(),
             events: Mutex::new(Some(sender)),
@@ -330,6 +333,12 @@ impl Net {
     /// [`NetLimits::dead_after`]. A watch does not dial.
     pub fn watch(&self, node: NodeId) -> Watch {
         watch::watch(&self.shared, node)
+    }
+
+    /// While nobody waits for an answer, heartbeats may go ten times as slowly, and so a node that is gone is noticed ten times as late: an
+    /// idle machine should cost its owner nothing.
+    pub fn set_resting(&self, resting: bool) {
+        self.shared.resting.store(resting, Ordering::Relaxed);
     }
 
     /// QUIC's smoothed round-trip time to a connected node.

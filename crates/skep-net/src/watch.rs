@@ -7,6 +7,9 @@ use skep_types::NodeId;
 use std::sync::{Arc, Weak, atomic::Ordering};
 use tokio::{task::AbortHandle, time::MissedTickBehavior};
 
+/// A machine that rests sends a heartbeat in so many beats.
+const REST_TICKS: u32 = 10;
+
 /// Keeps heartbeats going to one node; see [`crate::Net::watch`]. Dropping the last one of a node ends them.
 pub struct Watch {
     shared: Arc<Shared>,
@@ -75,9 +78,15 @@ async fn beat(shared: Weak<Shared>, node: NodeId) {
     let mut ticks = tokio::time::interval(every.max(std::time::Duration::from_millis(1)));
     // After a stall of this process the beats go on at their pace, so that peers get their time to answer.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rested = 0;
     loop {
         ticks.tick().await;
         let Some(shared) = shared.upgrade() else { return };
+        rested += 1;
+        if shared.resting.load(Ordering::Relaxed) && rested < REST_TICKS {
+            continue;
+        }
+        rested = 0;
         let mut book = shared.book();
         let Some(entry) = book.entries.get_mut(&node) else { return };
         let most = shared.limits.missed_beats();

@@ -76,6 +76,24 @@ async fn a_restarted_peer_is_reached_at_its_new_address_and_is_up_again() {
     until(&mut events, is_down(node)).await;
 }
 
+#[tokio::test]
+async fn a_machine_that_rests_notices_a_death_later_and_one_that_wakes_at_once() {
+    let (me, mut events) = net(1).await;
+    for (key, resting) in [(35, true), (36, false)] {
+        me.set_resting(resting);
+        let mut machine = Machine::start(key, &[]);
+        let _watch = me.watch(machine.peer.node);
+        let mut control = soon(me.open_control(&machine.peer, no_pass())).await.unwrap();
+        is_answered(&mut control, &me).await;
+        let begun = Instant::now();
+        machine.kill();
+        until(&mut events, is_down(machine.peer.node)).await;
+        println!("resting {resting}: noticed after {} ms", begun.elapsed().as_millis());
+        // Five heartbeats must be missing, and the first may be due at once.
+        assert!(!resting || begun.elapsed() > Duration::from_secs(3));
+    }
+}
+
 /// Opens a control stream, with the patience that a busy machine may need.
 async fn reach(me: &Net, peer: &Peer) -> (ControlSender, ControlReceiver) {
     loop {

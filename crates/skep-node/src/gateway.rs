@@ -21,7 +21,7 @@ use skep_types::{Invite, MAX_INVITE_USES, ModelId, NodeId, PASS_SECONDS, Pass};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -80,6 +80,9 @@ pub enum UnplugError {
 /// The longest time that an invite may last, in hours: 30 days.
 pub const MAX_INVITE_HOURS: u32 = 720;
 
+/// A gateway that nobody asks for anything for so long lets its heartbeats go slowly.
+const REST_AFTER: Duration = Duration::from_secs(4);
+
 /// Why an invite cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InviteRefused {
@@ -128,6 +131,8 @@ struct State {
     last_answer: Option<Summary>,
     drivers: HashMap<u64, mpsc::Sender<Input>>,
     next_driver: u64,
+    /// When somebody last asked for something.
+    asked: Instant,
 }
 
 impl Gateway {
@@ -142,6 +147,7 @@ impl Gateway {
             last_answer: None,
             drivers: HashMap::new(),
             next_driver: 0,
+            asked: Instant::now(),
         };
         let (state, unplug) = (Mutex::new(state), Mutex::new(None));
         let returns = Returns::default();
@@ -192,8 +198,26 @@ impl Gateway {
         }]
     }
 
+    /// Somebody asks for something: who is gone counts at once.
+    fn wake(&self) {
+        self.state().asked = Instant::now();
+        self.inner.net.set_resting(false);
+    }
+
+    /// Lets the heartbeats go slowly while nobody asks for anything.
+    pub(crate) async fn rest(self) {
+        loop {
+            tokio::time::sleep(REST_AFTER / 4).await;
+            let state = self.state();
+            if state.drivers.is_empty() && state.asked.elapsed() > REST_AFTER {
+                self.inner.net.set_resting(true);
+            }
+        }
+    }
+
     /// The network as this gateway sees it.
     pub fn network(&self) -> NetworkView {
+        self.wake();
         let model = self.models().remove(0);
         let can_unplug = self.inner.unplug.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         let state = self.state();
@@ -221,6 +245,7 @@ impl Gateway {
     pub(crate) async fn run(self, driver: Driver, first: Vec<Effect>, permit: Option<OwnedSemaphorePermit>) {
         let nodes: Vec<NodeId> = driver.session.route().iter().map(|stage| stage.peer.node).collect();
         let key = {
+            self.wake();
             let mut state = self.state();
             state.members.under_way(&nodes, true);
             state.drawn = None;
@@ -233,6 +258,7 @@ impl Gateway {
         let finished = driver.run(first).await;
         let mut state = self.state();
         state.drivers.remove(&key);
+        state.asked = Instant::now();
         state.members.under_way(&nodes, false);
         state.drawn = None;
         if let Some((report, summary)) = finished {

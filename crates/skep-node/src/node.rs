@@ -215,7 +215,9 @@ impl Node {
             node.close().await;
             return Err(error);
         }
+        node.net.set_resting(true);
         if let Some(gateway) = node.gateway.clone() {
+            node.tasks.push(tokio::spawn(gateway.clone().rest()));
             node.tasks.push(tokio::spawn(discover(gateway, node.swarm.clone())));
         }
         Ok(node)
