@@ -69,9 +69,10 @@ impl Config {
         Self {
             nodes,
             seed,
-            // All start at once; until the depth of each model is known to all its servers, they open many connections.
-            settle_s: 210,
-            measure_s: 20,
+            // All start at once; until they have gone to the depths of their models and have asked a second time who keeps their shards, they
+            // open many connections.
+            settle_s: 300,
+            measure_s: 60,
             routes: 32,
             life_s: 3600,
             loss_permille: 10,
