@@ -1,9 +1,10 @@
 //! The steps, in order: cheap ones first, the longest before the end-to-end ones that need the release build.
 
-use super::Step;
+use super::chaos;
 use super::demo::{Demo, End};
 use super::kit::{self, Kit, or_skip};
 use super::summary::{self, Outcome};
+use super::{Step, When};
 use crate::{instructions, page, rules, shell};
 
 /// Where the official clients' scripts are; each is run as `SCRIPT API_ADDRESS MODEL_ID`.
@@ -11,33 +12,49 @@ const CLIENTS: &str = "crates/skep-api/tests/clients";
 
 /// Every step, in the order in which they run. To add one, add a row and its function.
 pub const STEPS: &[Step] = &[
-    Step { name: "fmt", says: "formatting", quick: true, run: fmt },
-    Step { name: "clippy", says: "lints of all targets, warnings denied", quick: true, run: clippy },
-    Step { name: "rules", says: "the house rules", quick: true, run: |_| Outcome::of(rules::command()) },
-    Step { name: "python", says: "Python environment in target/venv", quick: false, run: python },
-    Step { name: "torch", says: "Python environment with torch in target/venv-torch", quick: false, run: torch },
-    Step { name: "npm", says: "npm packages in target/npm", quick: false, run: npm },
-    Step { name: "workspace", says: "unit and integration tests", quick: true, run: workspace },
-    Step { name: "doc", says: "examples in the documentation", quick: true, run: doc },
+    Step { name: "fmt", says: "formatting", when: When::Quick, run: fmt },
+    Step { name: "clippy", says: "lints of all targets, warnings denied", when: When::Quick, run: clippy },
+    Step { name: "rules", says: "the house rules", when: When::Quick, run: |_| Outcome::of(rules::command()) },
+    Step { name: "python", says: "Python environment in target/venv", when: When::Always, run: python },
+    Step { name: "torch", says: "Python environment with torch in target/venv-torch", when: When::Always, run: torch },
+    Step { name: "npm", says: "npm packages in target/npm", when: When::Always, run: npm },
+    Step { name: "workspace", says: "unit and integration tests", when: When::Quick, run: workspace },
+    Step { name: "doc", says: "examples in the documentation", when: When::Quick, run: doc },
     Step {
         name: "instructions",
         says: "instructions of the kernels, against the last count",
-        quick: false,
+        when: When::Always,
         run: count,
     },
-    Step { name: "page-build", says: "the committed page is what its sources build", quick: false, run: page_build },
-    Step { name: "page-test", says: "the page's own tests", quick: false, run: page_test },
-    Step { name: "release", says: "the binary that people run", quick: false, run: release },
-    Step { name: "openai", says: "the official Python client", quick: false, run: openai },
-    Step { name: "embeddings", says: "the official Python client and an embedder", quick: false, run: embeddings },
-    Step { name: "langchain", says: "langchain-openai", quick: false, run: langchain },
-    Step { name: "ai-sdk", says: "npm ai with @ai-sdk/openai-compatible", quick: false, run: ai_sdk },
-    Step { name: "browser", says: "the page in a headless Chromium", quick: false, run: browser },
+    Step {
+        name: "page-build",
+        says: "the committed page is what its sources build",
+        when: When::Always,
+        run: page_build,
+    },
+    Step { name: "page-test", says: "the page's own tests", when: When::Always, run: page_test },
+    Step { name: "release", says: "the binary that people run", when: When::Always, run: release },
+    Step { name: "openai", says: "the official Python client", when: When::Always, run: openai },
+    Step {
+        name: "embeddings",
+        says: "the official Python client and an embedder",
+        when: When::Always,
+        run: embeddings,
+    },
+    Step { name: "langchain", says: "langchain-openai", when: When::Always, run: langchain },
+    Step { name: "ai-sdk", says: "npm ai with @ai-sdk/openai-compatible", when: When::Always, run: ai_sdk },
+    Step { name: "browser", says: "the page in a headless Chromium", when: When::Always, run: browser },
     Step {
         name: "leftovers",
         says: "no process outlives a demo that was killed or interrupted",
-        quick: false,
+        when: When::Always,
         run: leftovers,
+    },
+    Step {
+        name: "chaos",
+        says: "networks of twenty processes that come and go, ten minutes each",
+        when: When::Named,
+        run: chaos::run,
     },
 ];
 
