@@ -4,6 +4,7 @@ use crate::settings::ShareFlags;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use skep_kernels::Isa;
 use skep_node::MAX_INVITE_HOURS;
+use skep_owner::parse_bytes;
 use skep_types::{BlockRange, MAX_INVITE_USES, ModelId, Relay};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -366,18 +367,6 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
-/// A number of bytes: digits, then nothing, or a unit of 1000 (kB, MB, GB, TB) or 1024 (KiB, MiB, GiB, TiB).
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let units = [("B", 0, 1), ("KB", 1, 1000), ("MB", 2, 1000), ("GB", 3, 1000), ("TB", 4, 1000)];
-    let binary = [("", 0, 1), ("KIB", 1, 1024), ("MIB", 2, 1024), ("GIB", 3, 1024), ("TIB", 4, 1024)];
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let unit = unit.trim().to_ascii_uppercase();
-    let of_unit = units.iter().chain(&binary).find(|(name, ..)| *name == unit);
-    let (_, power, base) = of_unit.ok_or("a number of bytes is written as 4GiB, 500MB or 1000000")?;
-    let number: u64 = digits.parse().map_err(|_| "a number of bytes begins with digits, at most 2^64")?;
-    number.checked_mul(u64::pow(*base, *power)).ok_or_else(|| "that is more than any machine has".to_owned())
-}
-
 fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
     let rate = u32::try_from(parse_bytes(text)?).ok().and_then(NonZeroU32::new);
     rate.ok_or_else(|| "a rate is 1B to 4GB per second".to_owned())
@@ -391,25 +380,6 @@ fn default_api() -> String {
 mod tests {
     use super::*;
     use clap::CommandFactory;
-
-    #[test]
-    fn bytes_are_read_with_and_without_units() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("1500000", 1_500_000),
-            ("12B", 12),
-            ("3kB", 3000),
-            ("4GiB", 4 << 30),
-            ("4 gib", 4 << 30),
-            ("500MB", 500_000_000),
-            ("2TiB", 2 << 40),
-        ] {
-            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "GiB", "4G", "1.5GiB", "-1", "4GiBs", "99999999999999999999", "99999999TiB"] {
-            assert!(parse_bytes(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn the_command_line_is_well_formed() {
