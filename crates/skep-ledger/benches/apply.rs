@@ -6,17 +6,19 @@
     reason = "criterion's macros make undocumented functions; a bench may panic"
 )]
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use common::{CHAIN, NOW, Real};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
-use skep_ledger::{Action, Amount, ChainId, Params, Ruling, State, Tx};
+use ed25519_dalek::SigningKey;
+use skep_ledger::{Action, Amount, Params, Ruling, State, Tx};
 use skep_types::NodeId;
 use skep_types::signed::{Keys, Signed};
 use std::cell::RefCell;
 
 const ACCOUNTS: u32 = 100_000;
 const BLOCK: u32 = 1000;
-const CHAIN: ChainId = ChainId([9; 32]);
-const NOW: u64 = 1_700_000_000;
 
 /// Takes every signature: what the ledger itself costs.
 struct Trusting;
@@ -28,19 +30,6 @@ impl Keys for Trusting {
 
     fn verify(&self, _: &NodeId, _: &[u8], _: &[u8; 64]) -> bool {
         true
-    }
-}
-
-struct Real(SigningKey);
-
-impl Keys for Real {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
-
-    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
-        let signature = Signature::from_bytes(signature);
-        VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| key.verify(message, &signature).is_ok())
     }
 }
 
@@ -92,7 +81,7 @@ fn apply(criterion: &mut Criterion) {
 
     let keys: Vec<Real> =
         (0..BLOCK).map(|i| Real(SigningKey::from_bytes(blake3::hash(&i.to_be_bytes()).as_bytes()))).collect();
-    let payers: Vec<NodeId> = keys.iter().map(|key| NodeId(key.0.verifying_key().to_bytes())).collect();
+    let payers: Vec<NodeId> = keys.iter().map(Real::id).collect();
     let signed_state = RefCell::new(ledger(&payers));
     let signed = || {
         let state = signed_state.borrow();

@@ -7,33 +7,7 @@ use proptest::prelude::*;
 use skep_plan::{GAIN, HOLDERS_KEPT, Holding, Joiner, MOVES_MAX, Move, PlanError, join, rebalance, supply};
 use skep_types::BlockRange;
 use std::time::Duration;
-use topology::node;
-
-fn range(start: u32, end: u32) -> BlockRange {
-    BlockRange::new(start, end).unwrap()
-}
-
-fn holding(id: usize, start: u32, end: u32, block_us: u64) -> Holding {
-    let block_time = Duration::from_micros(block_us);
-    Holding { node: node(id), blocks: range(start, end), block_time, room: 2 * (end - start), settled: true }
-}
-
-fn slowest(n_blocks: u32, holdings: &[Holding]) -> u64 {
-    supply(n_blocks, holdings).into_iter().min().unwrap()
-}
-
-fn holders(holdings: &[Holding], block: u32) -> usize {
-    holdings.iter().filter(|holding| holding.blocks.contains(block)).count()
-}
-
-/// The network after a move.
-fn moved(holdings: &[Holding], step: &Move) -> Vec<Holding> {
-    let mut after = holdings.to_vec();
-    let mover = after.iter_mut().find(|holding| holding.node == step.node).unwrap();
-    assert_eq!(mover.blocks, step.from);
-    mover.blocks = step.to;
-    after
-}
+use topology::{node, spans::*};
 
 #[test]
 fn joiners_tile_an_empty_network() {
@@ -72,7 +46,7 @@ fn a_replica_moves_to_blocks_that_nobody_holds() {
     let plan = rebalance(8, &holdings);
     assert_eq!(plan.len(), 1);
     assert!(plan[0].to.covers(&range(4, 6)), "{plan:?}");
-    assert!(holders(&moved(&holdings, &plan[0]), 0) >= HOLDERS_KEPT);
+    assert!(holders(&moved(&holdings, [&plan[0]]), 0) >= HOLDERS_KEPT);
 }
 
 #[test]
@@ -151,7 +125,7 @@ proptest! {
             let mover = now.iter().find(|holding| holding.node == step.node).unwrap();
             prop_assert!(mover.settled && step.to.len() == step.from.len() && step.to.end() <= n_blocks);
             prop_assert!(step.from.len() + step.load().unwrap().len() <= mover.room);
-            let after = moved(&now, step);
+            let after = moved(&now, [step]);
             for block in 0..n_blocks {
                 let kept = holders(&holdings, block).min(HOLDERS_KEPT);
                 prop_assert!(holders(&after, block) >= kept, "block {} in {:?}", block, plan);
@@ -177,7 +151,7 @@ proptest! {
             if plan.is_empty() {
                 return Ok(());
             }
-            holdings = plan.iter().fold(holdings, |now, step| moved(&now, step));
+            holdings = plan.iter().fold(holdings, |now, step| moved(&now, [step]));
         }
         prop_assert!(false, "still moving: {:?}", holdings);
     }

@@ -5,37 +5,7 @@ mod topology;
 
 use proptest::prelude::*;
 use skep_plan::{HOLDERS_KEPT, Holding, Move, decide_move, is_short, may_drop, moves, supply};
-use skep_types::BlockRange;
-use std::time::Duration;
-use topology::{Rng, node};
-
-fn range(start: u32, end: u32) -> BlockRange {
-    BlockRange::new(start, end).unwrap()
-}
-
-fn holding(id: usize, start: u32, end: u32, block_us: u64) -> Holding {
-    let block_time = Duration::from_micros(block_us);
-    Holding { node: node(id), blocks: range(start, end), block_time, room: 2 * (end - start), settled: true }
-}
-
-fn slowest(n_blocks: u32, holdings: &[Holding]) -> u64 {
-    supply(n_blocks, holdings).into_iter().min().unwrap()
-}
-
-fn holders(holdings: &[Holding], block: u32) -> usize {
-    holdings.iter().filter(|holding| holding.blocks.contains(block)).count()
-}
-
-/// The network after some moves.
-fn moved<'a>(holdings: &[Holding], steps: impl IntoIterator<Item = &'a Move>) -> Vec<Holding> {
-    let mut after = holdings.to_vec();
-    for step in steps {
-        let mover = after.iter_mut().find(|holding| holding.node == step.node).unwrap();
-        assert_eq!(mover.blocks, step.from);
-        mover.blocks = step.to;
-    }
-    after
-}
+use topology::{Rng, node, spans::*};
 
 /// Every node decides for itself, all at once.
 fn decided(n_blocks: u32, holdings: &[Holding], turn: u64) -> Vec<Move> {

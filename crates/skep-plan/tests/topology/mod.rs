@@ -1,6 +1,8 @@
 //! Seeded random networks, and the formula of `skep_plan::cost` written down a second time.
 #![allow(dead_code, clippy::unwrap_used, reason = "shared by tests and a bench, which use different parts")]
 
+pub mod spans;
+
 use skep_plan::{Candidate, Figures, Gateway, Label, Links, Network, Offer, Request};
 use skep_types::{BlockRange, NodeId, wire::Peer};
 use std::time::Duration;
