@@ -1,11 +1,11 @@
 //! Requests for vectors: the embeddings of texts, the scores of a picture's classes.
 
 use crate::driver::{Driver, INPUT_QUEUE};
-use crate::gateway::{Gateway, ModelFront, kv_bytes, random_seed};
+use crate::gateway::{Gateway, ModelFront, hops};
 use crate::generate::{GenerateError, Hop};
 use crate::sink::Sink;
 use skep_model::{Picture, Purpose};
-use skep_session::{Encode, Input, Session, SessionConfig, Source, Task};
+use skep_session::{Encode, Input, Source, Task};
 use skep_types::ModelId;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -135,24 +135,11 @@ impl Gateway {
     /// Runs one session to its end.
     async fn begin(&self, source: Source) -> Result<(Vec<f32>, Vec<Hop>), GenerateError> {
         let (started, inner) = (Instant::now(), &self.inner);
-        let ModelFront { id, config, purpose, .. } = &inner.model;
-        let width = purpose.vector_width().ok_or_else(|| inner.model.cannot("make vectors"))? as u32;
-        let config = SessionConfig {
-            model: *id,
-            n_blocks: config.n_blocks,
-            vocab: config.vocab as u32,
-            d_model: config.d_model as u32,
-            kv_bytes: kv_bytes(config),
-            gateway: inner.net.peer(),
-            task: Task::Encode(Encode { source, width }),
-            id_seed: random_seed(),
-            limits: inner.limits.session,
-        };
-        let failed = |reason: String| GenerateError::Failed { reason };
-        let mut session = Session::new(config).map_err(|error| failed(error.to_string()))?;
+        let width = inner.model.purpose.vector_width();
+        let width = width.ok_or_else(|| inner.model.cannot("make vectors"))? as u32;
+        let mut session = self.session(Task::Encode(Encode { source, width }))?;
         let first = session.step(Duration::ZERO, Input::Start { network: self.whole_network()? });
-        let hop = |stage: &skep_plan::Stage| Hop { node: stage.peer.node, blocks: stage.blocks };
-        let route = session.route().iter().map(hop).collect();
+        let route = hops(&session);
         let (vector_in, vector) = oneshot::channel();
         // Held until the vector is here: its drop cancels the session.
         let (_cancel, cancelled) = oneshot::channel();
@@ -171,7 +158,9 @@ impl Gateway {
             why: None,
         };
         tokio::spawn(self.clone().run(driver, first, None));
-        let vector = vector.await.map_err(|_| failed("the request was broken off".to_owned()))??;
+        let vector = vector.await;
+        let broken = GenerateError::Failed { reason: "the request was broken off".to_owned() };
+        let vector = vector.map_err(|_| broken)??;
         Ok((vector, route))
     }
 }

@@ -26,6 +26,7 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
+pub(crate) use answering::hops;
 pub(crate) use discover::{discover, figures};
 pub(crate) use planning::kv_bytes;
 

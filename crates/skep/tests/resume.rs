@@ -7,10 +7,45 @@ mod common;
 mod up;
 
 use common::{body, resume, stream};
+use std::path::Path;
 use up::{Up, up};
 
 fn api(node: &Up) -> &str {
     node.said["api"].as_str().unwrap()
+}
+
+/// The request and the tokens of an answer's file.
+fn parts(file: &Path) -> (Vec<u8>, Vec<u8>) {
+    let mut request = std::fs::read(file).unwrap();
+    let length = u32::from_le_bytes(request[1..5].try_into().unwrap()) as usize;
+    let tokens = request.split_off(5 + length);
+    (request, tokens)
+}
+
+#[test]
+fn an_answer_whose_stop_text_was_drawn_when_its_gateway_was_killed_ends_there() {
+    let home = tempfile::tempdir().unwrap();
+    let start = || up(home.path(), &["--port", "0"]);
+    let node = start();
+    let whole = stream(api(&node), &body(80, None)).read_to_end().text;
+    let stop: String = whole.chars().skip(60).take(5).collect();
+    let mut stopping = body(80, Some(8.0));
+    stopping["stop"] = serde_json::json!([stop]);
+    let mut under_way = [stopping, body(80, Some(60.0))].map(|asked| stream(api(&node), &asked));
+    let [id, other] = under_way.each_mut().map(|stream| {
+        stream.next_event().unwrap();
+        stream.so_far().id.clone()
+    });
+    while under_way[1].so_far().text.chars().count() < 75 {
+        under_way[1].next_event().unwrap();
+    }
+    drop(node);
+    let file = |id: &str| home.path().join("answers").join(id.trim_start_matches("cmpl-"));
+    // As if the gateway had ended between the last token and the end of the answer.
+    let (request, tokens) = (parts(&file(&id)).0, parts(&file(&other)).1);
+    std::fs::write(file(&id), [request, tokens].concat()).unwrap();
+    let answer = resume(api(&start()), &id).unwrap().read_to_end();
+    assert_eq!(answer.text, whole.split(&stop).next().unwrap());
 }
 
 #[test]

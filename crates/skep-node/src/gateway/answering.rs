@@ -1,6 +1,6 @@
 //! Answers: begun by a request, or taken up where they broke off.
 
-use super::{Gateway, kv_bytes, random_seed};
+use super::{Gateway, ModelFront, kv_bytes, random_seed};
 use crate::admission;
 use crate::answers::{AnswerId, Asked};
 use crate::driver::{Driver, INPUT_QUEUE};
@@ -65,16 +65,17 @@ impl Gateway {
         let permit = permit.map_err(|_| GenerateError::Busy { limit: inner.limits.active })?;
         let tokenizer = inner.model.writer()?;
         // The last token of an answer that was about to end is drawn again, and ends it again.
-        drawn.truncate(asked.max_new as usize - 1);
+        let mut read = AnswerText::new(tokenizer.decoder(), &asked.stop);
+        let stops = drawn.iter().position(|token| read.push(*token).1);
+        drawn.truncate(stops.unwrap_or(drawn.len()).min(asked.max_new as usize - 1));
         let mut text = AnswerText::new(tokenizer.decoder(), &asked.stop);
         let before: String = drawn.iter().map(|token| text.push(*token).0).collect();
-        let mut session = self.session(&asked, &drawn)?;
+        let mut session = self.session(self.text_task(&asked, &drawn)?)?;
         let (network, request) = (self.whole_network()?, session.request());
         let noted = inner.answers.begin(id, &asked, &drawn).ok_or(GenerateError::NoAnswer { id })?;
         let first = session.step(Duration::ZERO, Input::Start { network: network.clone() });
         let why = tokio::task::spawn_blocking(move || Why::new(&network, &request).ok());
-        let hop = |stage: &skep_plan::Stage| Hop { node: stage.peer.node, blocks: stage.blocks };
-        let route = session.route().iter().map(hop).collect();
+        let route = hops(&session);
 
         let (events_in, events) = mpsc::channel(asked.max_new as usize + 4);
         let index = drawn.len() as u32;
@@ -101,9 +102,21 @@ impl Gateway {
         Ok(Generation { id, model: inner.model.id, route, prompt_tokens, events, cancel: Some(cancel) })
     }
 
-    fn session(&self, asked: &Asked, drawn: &[u32]) -> Result<Session, GenerateError> {
-        let super::ModelFront { id, config, .. } = &self.inner.model;
-        let tokenizer = self.inner.model.writer()?;
+    /// What continues the prompt and the tokens that were drawn already.
+    fn text_task(&self, asked: &Asked, drawn: &[u32]) -> Result<Task, GenerateError> {
+        let (tokenizer, vocab) = (self.inner.model.writer()?, self.inner.model.config.vocab as u32);
+        Ok(Task::Generate(Generate {
+            prompt: [&asked.prompt, drawn].concat(),
+            max_new: asked.max_new - drawn.len() as u32,
+            end_tokens: (0..vocab).filter(|id| tokenizer.is_end_of_generation(*id)).collect(),
+            sampler: Box::new(skep_model::SamplingParams::from(asked.draws)),
+            prefill_chunk: self.inner.limits.prefill_chunk,
+        }))
+    }
+
+    /// A session of this gateway that has not begun.
+    pub(crate) fn session(&self, task: Task) -> Result<Session, GenerateError> {
+        let ModelFront { id, config, .. } = &self.inner.model;
         let config = SessionConfig {
             model: *id,
             n_blocks: config.n_blocks,
@@ -111,16 +124,15 @@ impl Gateway {
             d_model: config.d_model as u32,
             kv_bytes: kv_bytes(config),
             gateway: self.inner.net.peer(),
-            task: Task::Generate(Generate {
-                prompt: [&asked.prompt, drawn].concat(),
-                max_new: asked.max_new - drawn.len() as u32,
-                end_tokens: (0..config.vocab as u32).filter(|id| tokenizer.is_end_of_generation(*id)).collect(),
-                sampler: Box::new(skep_model::SamplingParams::from(asked.draws)),
-                prefill_chunk: self.inner.limits.prefill_chunk,
-            }),
+            task,
             id_seed: random_seed(),
             limits: self.inner.limits.session,
         };
         Session::new(config).map_err(|error| GenerateError::Failed { reason: error.to_string() })
     }
+}
+
+/// The chain that a session has chosen.
+pub(crate) fn hops(session: &Session) -> Vec<Hop> {
+    session.route().iter().map(|stage| Hop { node: stage.peer.node, blocks: stage.blocks }).collect()
 }
