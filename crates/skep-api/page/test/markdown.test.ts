@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { readBlocks, readInline, settledLength } from "../src/lib/markdown";
+import { Grower } from "../src/lib/grow";
+import { readBlocks, readInline } from "../src/lib/markdown";
 
 const TEXT = `# Title
 
@@ -67,18 +68,63 @@ test("marks inside of a line are read", () => {
 });
 
 test("a growing text never changes what is settled, and parts give the blocks of the whole", () => {
-  const whole = readBlocks(TEXT);
-  let settled = 0;
-  const parts: string[] = [];
-  for (let length = 1; length <= TEXT.length; length++) {
-    const next = settledLength(TEXT.slice(0, length), settled);
-    expect(next).toBeGreaterThanOrEqual(settled);
-    if (next > settled) parts.push(TEXT.slice(settled, next));
-    settled = next;
+  const grower = new Grower(1, 1000);
+  let before: string[] = [];
+  for (let length = 1; length < TEXT.length; length++) {
+    grower.take(TEXT.slice(0, length));
+    const parts = grower.parts.map((part) => part.text);
+    expect(parts.slice(0, before.length)).toEqual(before);
+    before = parts;
   }
-  parts.push(TEXT.slice(settled));
-  expect(parts.length).toBeGreaterThan(4);
-  expect(parts.flatMap((part) => readBlocks(part))).toEqual(whole);
+  const open = grower.take(`${TEXT}\n`);
+  expect(grower.parts.length).toBeGreaterThan(3);
+  const texts = [...grower.parts.map((part) => part.text), open.text];
+  expect(texts.join("")).toBe(`${TEXT}\n`);
+});
+
+test("what a grower has settled and what is open give the blocks of the whole text at every length", () => {
+  const grower = new Grower(20, 1000);
+  for (let length = 1; length <= TEXT.length; length++) {
+    const text = TEXT.slice(0, length);
+    const open = grower.take(text);
+    const blocks = [...grower.parts.map((part) => part.text), open.text].flatMap((part) => readBlocks(part));
+    const { code } = open;
+    const all = code ? [...blocks, { kind: "code", language: code.language, text: code.text.replace(/\n$/, ""), open: true }] : blocks;
+    // The line that a fence is being written on may still become part of its inside.
+    if (!code || !/\n`{1,3}$/.test(text)) expect(all, JSON.stringify(text)).toEqual(readBlocks(text.replace(/\n$/, "")));
+  }
+});
+
+const LONG = {
+  list: "- an item of a list\n".repeat(400),
+  table: `| a | b |\n|---|---|\n${"| 1 | 2 |\n".repeat(400)}`,
+  line: "word ".repeat(2000),
+  bees: "🐝".repeat(2000),
+  lines: "one line\n".repeat(400),
+};
+
+test("blocks of any length end up in parts of a bounded length that say the whole", () => {
+  for (const [name, text] of Object.entries(LONG)) {
+    const grower = new Grower(100);
+    let open = "";
+    for (let length = 7; length < text.length + 7; length += 7) open = grower.take(text.slice(0, length)).text;
+    const parts = [...grower.parts.map((part) => part.text), open];
+    expect(grower.parts.length, name).toBeGreaterThan(10);
+    expect(Math.max(...parts.map((part) => part.length)), name).toBeLessThan(600);
+    expect(parts.every((part) => part.isWellFormed()), name).toBe(true);
+    expect(name === "table" ? parts.flatMap((part) => readBlocks(part).map((block) => block.kind)) : parts.join("")).toEqual(
+      name === "table" ? parts.map(() => "table") : text,
+    );
+  }
+});
+
+test("an open fence is no part, however long, and a closed one is", () => {
+  const grower = new Grower(100);
+  const code = "let x = 1;\n".repeat(500);
+  const open = grower.take(`text\n\n\`\`\`js\n${code}`);
+  expect(open).toEqual({ text: "text\n\n", code: { language: "js", text: code } });
+  const closed = grower.take(`text\n\n\`\`\`js\n${code}\`\`\`\nmore\n`);
+  expect([closed, grower.parts.length]).toEqual([{ text: "more\n", code: null }, 1]);
 });
 
 test("any text is read to its end", () => {

@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { streamAnswer, SkepError, type Listener } from "../src/lib/client";
+import { FORGOTTEN, NOT_BACK } from "../src/lib/errors";
+import { streamAnswer, SkepError, TRIES, type Listener } from "../src/lib/client";
 
 const ID = "chatcmpl-00";
 const piece = (content: string, finish: string | null = null) =>
@@ -18,8 +19,9 @@ function says(pieces: string[], breaks = false): Response {
 }
 
 function hear() {
-  const heard = { text: "", starts: 0 };
+  const heard = { text: "", starts: 0, breaks: 0 };
   const listener: Listener = {
+    onBreak: () => heard.breaks++,
     onStart: () => heard.starts++,
     onText: (text) => (heard.text += text),
     onSummary: () => undefined,
@@ -60,21 +62,36 @@ test("an answer goes on where it broke off, whatever the pieces", async () => {
   const whole = streamAnswer(ask, listener, new AbortController().signal);
   await vi.runAllTimersAsync();
   await whole;
-  expect(heard).toEqual({ text: "Once upon a time.", starts: 3 });
+  expect(heard).toEqual({ text: "Once upon a time.", starts: 3, breaks: 4 });
   expect(paths.slice(1)).toEqual(Array(4).fill(`/skep/v1/answers/${ID}`));
 });
 
-test("an answer that nobody can go on with is broken off", async () => {
+test("an answer that nobody can go on with is broken off, and why is told", async () => {
   vi.useFakeTimers();
-  for (const answers of [[says([piece("Once")]), new Response("{}", { status: 404 })], [says([piece("Once")])]] as const) {
+  const forgotten = [says([piece("Once")]), new Response("{}", { status: 404 })];
+  const away = [says([piece("Once")])];
+  for (const [answers, trouble, asked] of [[forgotten, FORGOTTEN, 1], [away, NOT_BACK, TRIES]] as const) {
     const paths = world(...answers);
     const { heard, listener } = hear();
     const failed = streamAnswer(ask, listener, new AbortController().signal).catch((error: unknown) => error);
     await vi.runAllTimersAsync();
-    expect(await failed).toBeInstanceOf(SkepError);
-    expect(heard.text).toBe("Once");
-    expect(paths.length).toBe(answers.length === 2 ? 2 : 31);
+    expect(await failed).toEqual(new SkepError(trouble));
+    expect(heard).toMatchObject({ text: "Once", breaks: asked });
+    expect(paths.length).toBe(1 + asked);
   }
+});
+
+test("a break is told before anything is tried", async () => {
+  vi.useFakeTimers();
+  const paths = world(says([piece("Once")]));
+  const { heard, listener } = hear();
+  const abort = new AbortController();
+  const failed = streamAnswer(ask, listener, abort.signal).catch((error: unknown) => error);
+  await vi.advanceTimersByTimeAsync(0);
+  expect([heard.breaks, paths.length]).toEqual([1, 1]);
+  abort.abort();
+  await vi.runAllTimersAsync();
+  await failed;
 });
 
 test("whoever stops an answer ends the waiting too", async () => {

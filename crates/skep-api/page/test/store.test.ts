@@ -177,6 +177,20 @@ test("a failure keeps what came, tells its sentence, and can be tried again", as
   expect(desk.state.value.chat.turns).toHaveLength(2);
 });
 
+test("a broken connection is said below what came, until the answer goes on or ends", async () => {
+  const { desk, last, listener, end } = bench();
+  const sent = desk.send("hi");
+  listener().onText("half");
+  listener().onBreak?.();
+  expect(last()).toMatchObject({ text: "half", state: "writing", broken: true });
+  listener().onStart(null, []);
+  expect(last()).toMatchObject({ state: "writing", broken: false });
+  listener().onBreak?.();
+  end().reject(new SkepError({ message: "It did not come back.", hint: null }));
+  await sent;
+  expect(last()).toMatchObject({ text: "half", state: "failed", broken: false });
+});
+
 test("one answer at a time, and nothing is sent for nothing", () => {
   const { desk, asks } = bench();
   void desk.send("  ");

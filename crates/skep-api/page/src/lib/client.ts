@@ -1,6 +1,6 @@
 // Talks to the node that serves this page. Nothing here keeps state.
 
-import { BROKEN_OFF, troubleOf, troubleOfResponse, unreachable, type Trouble } from "./errors";
+import { BROKEN_OFF, FORGOTTEN, NOT_BACK, troubleOf, troubleOfResponse, unreachable, type Trouble } from "./errors";
 import { parseRoute, parseTiming, type Timing } from "./route";
 import { SseParser } from "./sse";
 import type { Hop, NetworkView, Summary } from "./types";
@@ -30,6 +30,8 @@ export interface Listener {
   onStart(route: Hop[] | null, timing: Timing[]): unknown;
   onText(text: string): unknown;
   onId?(id: string): unknown;
+  /** The connection broke in the middle of the answer, and is being taken up again. */
+  onBreak?(): unknown;
   onSummary(summary: Summary): unknown;
 }
 
@@ -73,7 +75,7 @@ export function applyChunk(payload: string, listener: Listener): "more" | "finis
 
 /** How often, and how often in all, a node that broke off is asked to go on: a machine starts again within half a minute. */
 const TRY_EVERY_MS = 1000;
-const TRIES = 30;
+export const TRIES = 30;
 
 /** Hears of an answer in one go, although its stream may break off and begin again with all of the text so far. */
 class Continued implements Listener {
@@ -103,6 +105,10 @@ class Continued implements Listener {
 
   onId(id: string): void {
     this.id = id;
+  }
+
+  onBreak(): void {
+    this.#listener.onBreak?.();
   }
 
   onSummary(summary: Summary): void {
@@ -156,16 +162,18 @@ export async function streamAnswer(ask: Ask, listener: Listener, signal: AbortSi
     body: JSON.stringify({ ...ask.body, stream: true, stream_options: { include_usage: true } }),
     signal,
   });
-  let complete = await readStream(first, continued);
-  for (let tries = 0; !complete && continued.id !== null; tries++) {
-    if (tries >= TRIES) break;
+  if (await readStream(first, continued)) return;
+  const { id } = continued;
+  if (id === null) throw new SkepError(BROKEN_OFF);
+  for (let tries = 0; tries < TRIES; tries++) {
+    continued.onBreak();
     await new Promise((resolve) => setTimeout(resolve, TRY_EVERY_MS));
     signal.throwIfAborted();
-    const response = await resume(continued.id, signal);
-    if (response?.status === 404) break;
-    if (response) complete = await readStream(response, continued);
+    const response = await resume(id, signal);
+    if (response?.status === 404) throw new SkepError(FORGOTTEN);
+    if (response && (await readStream(response, continued))) return;
   }
-  if (!complete) throw new SkepError(BROKEN_OFF);
+  throw new SkepError(NOT_BACK);
 }
 
 /** The network as the gateway sees it. */

@@ -54,8 +54,17 @@ export function unreachable(origin: string): Trouble {
   return { message: `Skep does not answer at ${origin}.`, hint: "See whether `skep demo` or `skep up` is still running in its terminal." };
 }
 
-/** What it means when a stream ends before its last event. */
-export const BROKEN_OFF: Trouble = {
-  message: "The connection ended before the answer was complete.",
-  hint: "What has arrived stays here until you try again, which writes the answer anew.",
+/** What stays, and what one can do, when an answer ended too early. */
+const KEPT = "What has arrived stays here until you try again, which writes the answer anew.";
+
+/** What it means when a stream ends before its first event. */
+export const BROKEN_OFF: Trouble = { message: "The connection ended before the answer was complete.", hint: KEPT };
+
+/** What it means when Skep is back, and no longer knows the answer that broke off. */
+export const FORGOTTEN: Trouble = { message: "The connection broke. Skep is back, but cannot go on with this answer.", hint: KEPT };
+
+/** What it means when Skep did not come back. */
+export const NOT_BACK: Trouble = {
+  message: "The connection broke, and Skep did not come back within half a minute.",
+  hint: `See whether Skep is still running on that machine. ${KEPT}`,
 };

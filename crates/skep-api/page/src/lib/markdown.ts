@@ -21,11 +21,15 @@ export type Block =
 /** Longest paragraph in characters: longer ones are cut, so that a growing answer lays out only its end anew. */
 const LONGEST = 6000;
 
-const FENCE = /^ {0,3}(```+|~~~+)\s*([^\s`]*)[^`]*$/;
+export const FENCE = /^ {0,3}(```+|~~~+)\s*([^\s`]*)[^`]*$/;
 const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
-const ITEM = /^ {0,3}(?:([-*+])|(\d{1,9})[.)])\s+(.*)$/;
+export const ITEM = /^ {0,3}(?:([-*+])|(\d{1,9})[.)])\s+(.*)$/;
 const RULE = /^ {0,3}(?:(?:-\s*){3,}|(?:\*\s*){3,}|(?:_\s*){3,})$/;
-const TABLE_RULE = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$/;
+export const TABLE_RULE = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$/;
+
+/** Whether a line closes a fence that `mark` opened. */
+export const closes = (line: string, mark: string): boolean =>
+  line.trim().startsWith(mark) && line.trim().replaceAll(mark.charAt(0), "") === "";
 
 const cellsOf = (line: string): string[] => line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
 
@@ -40,9 +44,7 @@ class Reader {
 
   code(index: number, fence: RegExpExecArray): number {
     const mark = fence[1] as string;
-    const end = this.lines.findIndex(
-      (line, at) => at > index && line.trim().startsWith(mark) && line.trim().replaceAll(mark.charAt(0), "") === "",
-    );
+    const end = this.lines.findIndex((line, at) => at > index && closes(line, mark));
     const last = end < 0 ? this.lines.length : end;
     const text = this.lines.slice(index + 1, last).join("\n");
     this.blocks.push({ kind: "code", language: fence[2] ?? "", text, open: end < 0 });
@@ -122,31 +124,6 @@ export function readBlocks(text: string): Block[] {
   const reader = new Reader(text.replaceAll("\r\n", "\n").split("\n"));
   for (let index = 0; index < reader.lines.length; ) index = reader.next(index);
   return reader.blocks;
-}
-
-/**
- * Where a growing text may be cut: up to there its blocks can no longer change. It is the end of the last blank line
- * outside of a fence that is followed by something which no list takes up.
- */
-export function settledLength(text: string, from = 0): number {
-  let settled = from;
-  let fence: string | null = null;
-  let blankEnd = -1;
-  for (let start = from; start < text.length; ) {
-    const found = text.indexOf("\n", start);
-    if (found < 0) break;
-    const line = text.slice(start, found);
-    if (fence !== null) {
-      if (line.trim().startsWith(fence) && line.trim().replaceAll(fence.charAt(0), "") === "") fence = null;
-    } else {
-      const opened = FENCE.exec(line);
-      if (blankEnd >= 0 && line.trim() !== "" && !ITEM.test(line) && !/^\s/.test(line)) settled = blankEnd;
-      if (opened) fence = opened[1] as string;
-      blankEnd = line.trim() === "" ? found + 1 : -1;
-    }
-    start = found + 1;
-  }
-  return settled;
 }
 
 const INLINE =

@@ -16,6 +16,8 @@ export interface Turn {
   route?: Hop[] | null;
   summary?: Summary | null;
   trouble?: Trouble | null;
+  /** The connection broke, and the answer is being taken up again; only while `writing`. */
+  broken?: boolean;
 }
 
 export interface Chat {

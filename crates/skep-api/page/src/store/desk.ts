@@ -129,7 +129,8 @@ export class Desk {
     this.#keep();
     const current = () => this.#abort === abort;
     const listener: Listener = {
-      onStart: (route) => current() && this.#change({ route }),
+      onStart: (route) => current() && this.#change({ route, broken: false }),
+      onBreak: () => current() && this.#break(),
       onText: (text) => current() && this.#take(text),
       onSummary: (summary) => current() && this.#change({ summary }),
     };
@@ -145,6 +146,12 @@ export class Desk {
 
   #change(part: Partial<Turn>): void {
     this.state.update((state) => ({ ...state, chat: changeAnswer(state.chat, (turn) => ({ ...turn, ...part })) }));
+  }
+
+  /** Says at once that the connection broke, below all that came before. */
+  #break(): void {
+    this.#flush();
+    if (this.state.value.chat.turns.at(-1)?.broken !== true) this.#change({ broken: true });
   }
 
   /** Text is shown at most once per frame: tokens may come faster than the screen shows pictures. */
@@ -173,7 +180,7 @@ export class Desk {
     if (this.#abort !== abort) return;
     this.#flush();
     this.#abort = null;
-    this.#change(end);
+    this.#change({ ...end, broken: false });
     this.state.update((state) => ({ ...state, writing: false }));
     this.#keep();
   }

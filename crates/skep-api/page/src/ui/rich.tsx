@@ -2,7 +2,8 @@
 
 import { useMemo, useRef } from "preact/hooks";
 import { cutPlain } from "../lib/cut";
-import { readBlocks, readInline, settledLength, type Block, type Inline } from "../lib/markdown";
+import { Grower } from "../lib/grow";
+import { readBlocks, readInline, type Block, type Inline } from "../lib/markdown";
 import { CopyButton } from "./copy";
 
 function InlineView({ pieces }: { pieces: Inline[] }) {
@@ -37,6 +38,22 @@ function InlineView({ pieces }: { pieces: Inline[] }) {
 /** A line of text with its marks, such as names of options in `code`. */
 export const inline = (text: string) => <InlineView pieces={readInline(text)} />;
 
+function CodeView({ language, text }: { language: string; text: string }) {
+  return (
+    <figure class="code">
+      <figcaption>
+        <span>{language || "code"}</span>
+        <CopyButton text={text} what="this code" />
+      </figcaption>
+      <pre tabIndex={0}>
+        <code>
+          <Plain text={text} />
+        </code>
+      </pre>
+    </figure>
+  );
+}
+
 function BlockView({ block }: { block: Block }) {
   switch (block.kind) {
     case "paragraph":
@@ -51,17 +68,7 @@ function BlockView({ block }: { block: Block }) {
     case "quote":
       return <blockquote>{inline(block.text)}</blockquote>;
     case "code":
-      return (
-        <figure class="code">
-          <figcaption>
-            <span>{block.language || "code"}</span>
-            <CopyButton text={block.text} what="this code" />
-          </figcaption>
-          <pre tabIndex={0}>
-            <code>{block.text}</code>
-          </pre>
-        </figure>
-      );
+      return <CodeView language={block.language} text={block.text} />;
     case "list": {
       const items = block.items.map((item) => <li>{inline(item)}</li>);
       return block.ordered ? <ol start={block.start}>{items}</ol> : <ul>{items}</ul>;
@@ -96,40 +103,39 @@ function BlockView({ block }: { block: Block }) {
 const PIECE = 4000;
 
 /** One settled part, or the open end, of an answer. The same text gives the same element, which is then left alone. */
-function Part({ text }: { text: string }) {
+function Part({ text, goesOn }: { text: string; goesOn: boolean }) {
   return useMemo(() => {
     const blocks = readBlocks(text);
     return (
-      <div class="part">
+      <div class={goesOn ? "part goes-on" : "part"}>
         {blocks.map((block) => (
           <BlockView block={block} />
         ))}
       </div>
     );
-  }, [text]);
+  }, [text, goesOn]);
 }
 
 /** An answer in Markdown. */
 export function Rich({ text }: { text: string }) {
-  const known = useRef({ parts: [] as string[], settled: 0, start: "" });
+  const known = useRef({ grower: new Grower(PIECE), text: "" });
   // Texts grow at their end; anything else begins anew.
-  if (!text.startsWith(known.current.start) || text.length < known.current.settled) {
-    known.current = { parts: [], settled: 0, start: "" };
-  }
-  // Parts of some size: many small ones would make every picture of a long answer walk over all of them.
-  const settled = settledLength(text, known.current.settled);
-  if (settled >= known.current.settled + PIECE) {
-    known.current.parts.push(text.slice(known.current.settled, settled));
-    known.current.settled = settled;
-    known.current.start = text.slice(0, 64);
-  }
-  const rest = text.slice(known.current.settled);
+  const grows = text.length >= known.current.text.length && text.startsWith(known.current.text.slice(0, 64));
+  if (!grows) known.current.grower = new Grower(PIECE);
+  known.current.text = text;
+  const { grower } = known.current;
+  const open = grower.take(text);
   return (
     <div class="rich">
-      {known.current.parts.map((part, index) => (
-        <Part key={index} text={part} />
+      {grower.parts.map((part, index) => (
+        <Part key={index} text={part.text} goesOn={part.goesOn} />
       ))}
-      {rest.trim() !== "" && <Part key="rest" text={rest} />}
+      {open.text.trim() !== "" && <Part key="open" text={open.text} goesOn={grower.goesOn} />}
+      {open.code && (
+        <div key="code" class="part">
+          <CodeView language={open.code.language} text={open.code.text} />
+        </div>
+      )}
     </div>
   );
 }

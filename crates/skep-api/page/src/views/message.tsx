@@ -44,7 +44,7 @@ function Explain({ turn }: { turn: Turn }) {
   const rate = summary ? rateOf(summary) : null;
   return (
     <div class="explain" data-testid="explain">
-      {state === "writing" && <span class="writing">{turn.text === "" ? "reading your text" : "writing"}</span>}
+      {state === "writing" && !turn.broken && <span class="writing">{turn.text === "" ? "reading your text" : "writing"}</span>}
       {state === "stopped" && <span>stopped</span>}
       {summary && (
         <>
@@ -78,6 +78,16 @@ export function TroubleView({ trouble, onRetry }: { trouble: Trouble; onRetry?: 
   );
 }
 
+/** A connection that broke is no failure yet: most come back by themselves. */
+function Broken() {
+  return (
+    <p class="broken-off" role="status" data-testid="broken">
+      <BoltIcon />
+      <span>The connection broke. The answer is taken up again as soon as Skep is back; this page tries for half a minute.</span>
+    </p>
+  );
+}
+
 interface Props {
   turn: Turn;
   mode: Mode;
@@ -86,7 +96,7 @@ interface Props {
 }
 
 function Answer({ turn, mode, onRetry }: Props) {
-  const waiting = turn.state === "writing" && turn.text === "";
+  const waiting = turn.state === "writing" && turn.text === "" && !turn.broken;
   return (
     <article class={`answer ${turn.state ?? "done"}`} aria-label="Answer" data-testid="message-assistant" data-state={turn.state ?? "done"}>
       {waiting && (
@@ -99,6 +109,7 @@ function Answer({ turn, mode, onRetry }: Props) {
       <div class="answer-text" data-testid="answer-text">
         {mode === "chat" ? <Rich text={turn.text} /> : <Plain text={turn.text} />}
       </div>
+      {turn.state === "writing" && turn.broken && <Broken />}
       {turn.trouble && <TroubleView trouble={turn.trouble} onRetry={onRetry} />}
       <div class="under">
         <Explain turn={turn} />
