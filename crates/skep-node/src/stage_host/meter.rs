@@ -1,16 +1,23 @@
 //! What this node measures of its own work, for gateways that plan: while it serves, and once before.
 //!
-//! Each figure is a moving mean over about [`MEMORY`] passes, so that it follows what the machine does beside this work. A wait is
+//! What a block takes over one token of a decode lap is the median of the last [`PASSES_KEPT`] passes ([`Median`]): nodes go to other blocks by it,
+//! so one pass that the system interrupted must not change it, and neither may how many sessions share a pass. A pass of `r` rows says only
+//! that one row takes between an `r`-th of it and all of it, and counts as the nearest time to the present figure that this allows.
+//!
+//! Each other figure is a moving mean over about [`MEMORY`] passes, so that it follows what the machine does beside this work. A wait is
 //! forgotten by halves while nobody comes: else a machine that was once busy would be taken for busy ever after, and never be asked again.
 
 use skep_kernels::PAGE;
 use skep_model::Span;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How many samples a mean remembers.
 const MEMORY: u32 = 8;
+/// How many passes the median is of: some seconds of one answer.
+const PASSES_KEPT: usize = 63;
 /// Rows of a measured prefill, one page.
 const PROMPT: usize = PAGE;
 /// Passes of the measurement at the start, if they are quick.
@@ -24,6 +31,7 @@ const WAIT_HALF_LIFE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     state: Mutex<Measured>,
+    decode_block: Mutex<Median>,
     /// When the last frame was answered.
     visited: Mutex<Option<Instant>>,
     pub(super) reused: AtomicU64,
@@ -68,7 +76,8 @@ impl Meter {
         let quiet = visited.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let kept = 0.5f64.powf(quiet.as_secs_f64() / WAIT_HALF_LIFE.as_secs_f64());
         let state = *self.state();
-        Measured { wait: state.wait.map(|wait| wait.mul_f64(kept)), ..state }
+        let decode_block = self.decode_block().value();
+        Measured { decode_block, wait: state.wait.map(|wait| wait.mul_f64(kept)), ..state }
     }
 
     /// Positions of all sessions so far whose rows were stored and did not have to be run.
@@ -96,6 +105,10 @@ impl Meter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn decode_block(&self) -> MutexGuard<'_, Median> {
+        self.decode_block.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is promised to sessions has changed.
     pub(super) fn holds(&self, sessions: usize, memory: u64) {
         let mut state = self.state();
@@ -104,10 +117,9 @@ impl Meter {
 
     /// `rows` rows went through `blocks` blocks together; each session brought one row at most, or they were of prompts.
     pub(super) fn ran(&self, took: Duration, blocks: u32, rows: u32, decoding: bool) {
-        let mut state = self.state();
         match decoding {
-            true => mix(&mut state.decode_block, took / blocks.max(1)),
-            false if rows as usize >= PROMPT => mix(&mut state.prefill_block, took / blocks.max(1) / rows),
+            true => self.decode_block().add(took / blocks.max(1), rows),
+            false if rows as usize >= PROMPT => mix(&mut self.state().prefill_block, took / blocks.max(1) / rows),
             false => {}
         }
     }
@@ -149,15 +161,40 @@ impl Meter {
                 break;
             }
             let (Some((one, visit)), Some((prompt, _))) = (pass(1), pass(positions)) else { return };
-            let mut state = self.state();
             if config.family.causal {
-                mix(&mut state.decode_block, one / blocks.len());
+                self.decode_block().add(one / blocks.len(), 1);
             }
+            let mut state = self.state();
             mix(&mut state.prefill_block, prompt / blocks.len() / positions as u32);
             mix(&mut state.visit, visit);
             // Nobody is here yet.
             mix(&mut state.wait, Duration::ZERO);
         }
+    }
+}
+
+/// The median of the last [`PASSES_KEPT`] times.
+#[derive(Debug, Default)]
+struct Median {
+    /// The latest last.
+    times: VecDeque<Duration>,
+}
+
+impl Median {
+    fn value(&self) -> Option<Duration> {
+        let mut sorted: Vec<Duration> = self.times.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    }
+
+    /// A pass of `rows` rows took this.
+    fn add(&mut self, took: Duration, rows: u32) {
+        let now = if rows > 1 { self.value() } else { None };
+        let time = now.map_or(took, |now| now.clamp(took / rows, took));
+        if self.times.len() == PASSES_KEPT {
+            self.times.pop_front();
+        }
+        self.times.push_back(time);
     }
 }
 
@@ -193,14 +230,28 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_follows_what_lasts_and_not_what_happens_once() {
+    fn a_median_follows_what_lasts_and_not_what_happens_once() {
         let meter = Meter::default();
-        let ran = |us| meter.ran(Duration::from_micros(us), 1, 1, true);
-        (0..20).for_each(|_| ran(1000));
-        ran(9000);
-        assert_eq!(meter.read().decode_block, Some(Duration::from_micros(2000)));
-        (0..60).for_each(|_| ran(4000));
-        let now = meter.read().decode_block.unwrap();
-        assert!((Duration::from_micros(3990)..Duration::from_micros(4010)).contains(&now), "{now:?}");
+        let ran = |us, rows| meter.ran(Duration::from_micros(us), 1, rows, true);
+        let now = || meter.read().decode_block.unwrap();
+        (0..8).for_each(|_| ran(1000, 1));
+        (0..7).for_each(|_| ran(9000, 1));
+        assert_eq!(now(), Duration::from_micros(1000));
+        (0..40).for_each(|_| ran(4000, 1));
+        assert_eq!(now(), Duration::from_micros(4000));
+    }
+
+    #[test]
+    fn a_pass_of_several_rows_counts_for_what_it_tells_of_one() {
+        let meter = Meter::default();
+        let ran = |us, rows| (0..2 * PASSES_KEPT).for_each(|_| meter.ran(Duration::from_micros(us), 1, rows, true));
+        let now = || meter.read().decode_block.unwrap().as_micros();
+        ran(1000, 1);
+        ran(3000, 4);
+        assert_eq!(now(), 1000, "four rows at 1 ms each may well take 3 ms");
+        ran(8000, 4);
+        assert_eq!(now(), 2000, "not even if four rows cost four times as much as one");
+        ran(1500, 4);
+        assert_eq!(now(), 1500, "one row takes no longer than four");
     }
 }
