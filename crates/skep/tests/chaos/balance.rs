@@ -1,7 +1,7 @@
 //! Nodes that choose their blocks themselves: when most holders of a block are killed, others move there, and no answer fails.
 //!
 //! Measured is the supply of the slowest block against the best that the living nodes could give, twice: with the speeds that they tell,
-//! on the average since the kill, and with equal speeds. All run on one machine, where what each tells is mostly what the others left it.
+//! on the average since the kill, and with equal speeds.
 
 use super::*;
 use skep_plan::{Holding, supply};
@@ -42,6 +42,14 @@ impl Swarm {
         self.joins += 1;
     }
 
+    /// Lets nodes come until there are [`NODES`]. Each sees those before it, and takes what the fewest serve.
+    fn fill(&mut self, weights: u64) {
+        while self.peers.len() < NODES {
+            self.join_anywhere(weights);
+            self.wait_until("a node joins", |swarm| swarm.holdings().len() == swarm.peers.len());
+        }
+    }
+
     /// The living nodes with what they serve and how fast, and their processes.
     fn holdings(&self) -> Vec<(Holding, u32)> {
         let view = serde_json::to_value(self.gateway.network()).unwrap();
@@ -77,15 +85,21 @@ impl Swarm {
         spans
     }
 
-    /// Kills the holders of the block that the most hold, all but two.
+    /// Kills holders of the block that the most hold, as many as leave two to every block.
     fn kill_around_one_block(&mut self) -> (u32, usize) {
-        let holdings = self.holdings();
-        let holders = |block: u32| -> Vec<u32> {
-            holdings.iter().filter(|(holding, _)| holding.blocks.contains(block)).map(|(_, pid)| *pid).collect()
+        let mut holdings = self.holdings();
+        let count = |holdings: &[(Holding, u32)], block: u32| {
+            holdings.iter().filter(|(holding, _)| holding.blocks.contains(block)).count()
         };
-        let block = (0..BLOCKS as u32).max_by_key(|block| holders(*block).len()).unwrap();
-        let mut victims = holders(block);
-        victims.truncate(victims.len() - 2);
+        let block = (0..BLOCKS as u32).max_by_key(|block| count(&holdings, *block)).unwrap();
+        let mut victims = Vec::new();
+        for (holding, pid) in holdings.clone() {
+            let mut of_it = holding.blocks.start()..holding.blocks.end();
+            if holding.blocks.contains(block) && of_it.all(|block| count(&holdings, block) > 2) {
+                holdings.retain(|(_, other)| *other != pid);
+                victims.push(pid);
+            }
+        }
         self.peers.retain(|peer| !victims.contains(&peer.child.id()));
         self.kills += victims.len() as u32;
         (block, victims.len())
@@ -140,11 +154,7 @@ fn processes_move_to_a_block_that_lost_its_holders_and_no_request_fails() {
     let rng = Rng(number("SKEP_CHAOS_SEED", 1));
     let mut swarm = Swarm { gateway, address, peers: Vec::new(), rng, joins: 0, kills: 0, goodbyes: 0 };
     let weights = weights();
-    for count in 1..=NODES {
-        swarm.join_anywhere(weights);
-        // Each sees those before it, and takes what the fewest serve.
-        swarm.wait_until("a node joins", |swarm| swarm.holdings().len() == count);
-    }
+    swarm.fill(weights);
     println!("{NODES} nodes came: {:.2?} of the best, {:?}", swarm.balance(&mut Told::new()), swarm.spans());
     let expected = PROMPTS.map(|prompt| common::stream(&api, &body(prompt, None)).read_to_end().text);
 
@@ -152,14 +162,17 @@ fn processes_move_to_a_block_that_lost_its_holders_and_no_request_fails() {
     let seen: Vec<Seen> = std::thread::scope(|scope| {
         let (over, api, expected) = (&over, &api, &expected);
         let clients: Vec<_> = (0..CLIENTS).map(|i| scope.spawn(move || client(api, expected, i, over))).collect();
-        for _ in 0..number("SKEP_CHAOS_CHANGES", 1) {
+        for change in 0..number("SKEP_CHAOS_CHANGES", 1) {
+            if change > 0 {
+                swarm.fill(weights);
+            }
             let (block, killed) = swarm.kill_around_one_block();
             swarm.wait_until("the dead are noticed", |swarm| swarm.holdings().len() == swarm.peers.len());
             let (began, mut told) = (Instant::now(), Told::new());
             let fell = swarm.balance(&mut told);
             println!("killed {killed} of the holders of block {block}: {fell:.2?} of the best, {:?}", swarm.spans());
             let mut reached: [Option<Instant>; 2] = [None; 2];
-            while !reached.iter().flatten().any(|since| since.elapsed() >= FOR) {
+            while !reached.iter().all(|at| at.is_some_and(|since| since.elapsed() >= FOR)) {
                 assert!(began.elapsed() < PATIENCE, "block {block} is served too slowly: {:?}", swarm.spans());
                 assert!(clients.iter().all(|client| !client.is_finished()), "a client ended");
                 std::thread::sleep(Duration::from_millis(250));
