@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 
 // The built page may talk to the node that serves it and to nobody else; the browser enforces it.
@@ -19,9 +20,23 @@ const policy: Plugin = {
   ],
 };
 
+/** Most bytes that a browser loads, compressed: the page is to be there at once, on a phone too. */
+const BYTES_MAX = 150_000;
+
+const size: Plugin = {
+  name: "skep-size",
+  apply: "build",
+  writeBundle: (_, bundle) => {
+    const texts = Object.values(bundle).map((file) => (file.type === "chunk" ? file.code : file.source));
+    const bytes = texts.reduce((sum, text) => sum + gzipSync(text, { level: 9 }).length, 0);
+    console.log(`the page is ${(bytes / 1000).toFixed(1)} kB compressed, of at most ${BYTES_MAX / 1000} kB`);
+    if (bytes > BYTES_MAX) throw new Error("the page is larger than it may be");
+  },
+};
+
 export default defineConfig({
   base: "./",
-  plugins: [policy],
+  plugins: [policy, size],
   build: {
     target: "es2022",
     // Every asset stays a file of its own, so that the policy needs no `data:`.

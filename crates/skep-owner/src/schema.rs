@@ -6,7 +6,7 @@ use crate::value::{Kind, Unit, Value};
 
 /// The schema of a file of settings, as JSON Schema 2020-12.
 ///
-/// Each setting has besides the standard words `x-key` (its name), `x-flag`, `x-unit` where it is a number, `x-presets` (what each gives),
+/// Each setting has besides the standard words `x-key` (its name), `x-group` (the heading under which people find it), `x-flag`, `x-unit` where it is a number, `x-presets` (what each gives),
 /// and `x-in-use` where another setting holds as well while the machine is in use.
 #[must_use]
 pub fn schema() -> String {
@@ -37,8 +37,10 @@ pub fn schema() -> String {
 
 fn property(setting: &Setting) -> String {
     let mut members = vec![
+        ("title", string(setting.title)),
         ("description", string(setting.help)),
         ("x-key", string(setting.name)),
+        ("x-group", string(setting.key.group())),
         ("x-flag", string(&format!("--{}", setting.flag()))),
     ];
     if let Kind::Number { unit, .. } = &setting.kind {

@@ -43,6 +43,8 @@ pub struct Setting {
     pub key: Key,
     /// Its name in the file, where the part before the dot is the table.
     pub name: &'static str,
+    /// What people call it; the two of a pair share one.
+    pub title: &'static str,
     /// What it takes.
     pub kind: Kind,
     /// What the presets Quiet, Balanced and Full give it.
@@ -60,6 +62,36 @@ impl Key {
         &SETTINGS[self as usize]
     }
 
+    /// The heading under which people find it.
+    #[must_use]
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Preset
+            | Self::Schedule
+            | Self::WhenOnBattery
+            | Self::BatteryMin
+            | Self::WhenInUse
+            | Self::IdleMinutes
+            | Self::WhenFullScreen
+            | Self::WhenMetered => "When it is lent",
+            Self::OthersCpu | Self::OthersCpuInUse | Self::MemoryPressure | Self::MemoryFreeMin => {
+                "Beside other programs"
+            }
+            Self::Temperature | Self::Watts => "Heat and power",
+            Self::Cpu
+            | Self::CpuInUse
+            | Self::Memory
+            | Self::MemoryInUse
+            | Self::Disk
+            | Self::DiskFreeMin
+            | Self::Gpu
+            | Self::GpuInUse => "How much is lent",
+            Self::Upload | Self::UploadInUse | Self::Download | Self::DownloadInUse | Self::DailyTransfer => {
+                "How much goes over the network"
+            }
+        }
+    }
+
     /// The setting of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -75,8 +107,15 @@ impl Setting {
     }
 }
 
-const fn row(key: Key, name: &'static str, kind: Kind, presets: [Value; 3], help: &'static str) -> Setting {
-    Setting { key, name, kind, presets, in_use: None, help }
+const fn row(
+    key: Key,
+    name: &'static str,
+    title: &'static str,
+    kind: Kind,
+    presets: [Value; 3],
+    help: &'static str,
+) -> Setting {
+    Setting { key, name, title, kind, presets, in_use: None, help }
 }
 
 /// A row with a stricter value while the machine is in use.
@@ -84,11 +123,12 @@ const fn pair(
     key: Key,
     in_use: Key,
     name: &'static str,
+    title: &'static str,
     kind: Kind,
     presets: [Value; 3],
     help: &'static str,
 ) -> Setting {
-    Setting { key, name, kind, presets, in_use: Some(in_use), help }
+    Setting { key, name, title, kind, presets, in_use: Some(in_use), help }
 }
 
 const fn number(unit: Unit, min: u64, max: u64) -> Kind {
@@ -134,59 +174,59 @@ const TIB: u64 = 1 << 40;
 /// Every setting, in the order in which people meet them: first when the machine is lent, then how much of it.
 #[rustfmt::skip]
 pub static SETTINGS: [Setting; 27] = [
-    row(Key::Preset, "share.preset", PRESET, words("quiet", "balanced", "full"),
+    row(Key::Preset, "share.preset", "Preset", PRESET, words("quiet", "balanced", "full"),
         "How much of this machine is lent: quiet goes unnoticed, balanced steps back while you use it, full is for a machine that is there for this."),
-    row(Key::Schedule, "share.schedule", Kind::Schedule, ALWAYS,
+    row(Key::Schedule, "share.schedule", "Hours of the week", Kind::Schedule, ALWAYS,
         "Hours of the week, in local time, in which this machine is lent."),
-    row(Key::WhenOnBattery, "share.when_on_battery", RULE, words("never", "never", "always"),
+    row(Key::WhenOnBattery, "share.when_on_battery", "On battery", RULE, words("never", "never", "always"),
         "Whether this machine is lent while it runs on a battery; if_unsure means yes where that cannot be told."),
-    row(Key::BatteryMin, "share.battery_min_percent", SHARE_OR_NONE, numbers(80, 50, 30),
+    row(Key::BatteryMin, "share.battery_min_percent", "Least charge of the battery", SHARE_OR_NONE, numbers(80, 50, 30),
         "The charge below which this machine is not lent, on the battery and while that charges."),
-    row(Key::WhenInUse, "share.when_in_use", RULE, words("never", "always", "always"),
+    row(Key::WhenInUse, "share.when_in_use", "While somebody uses it", RULE, words("never", "always", "always"),
         "Whether this machine is lent while somebody uses keyboard, mouse, screen or a terminal; if_unsure means yes where that cannot be told."),
-    row(Key::IdleMinutes, "share.idle_minutes", number(Unit::Minutes, 1, 1440), numbers(15, 5, 2),
+    row(Key::IdleMinutes, "share.idle_minutes", "Counts as unused after", number(Unit::Minutes, 1, 1440), numbers(15, 5, 2),
         "Minutes without any input after which this machine is no longer in use."),
-    row(Key::WhenFullScreen, "share.when_full_screen", RULE, words("if_unsure", "if_unsure", "always"),
+    row(Key::WhenFullScreen, "share.when_full_screen", "Beside a full-screen program", RULE, words("if_unsure", "if_unsure", "always"),
         "Whether this machine is lent while a game, a film or a talk fills the screen; if_unsure means yes where that cannot be told."),
-    row(Key::WhenMetered, "share.when_metered", RULE, words("if_unsure", "if_unsure", "if_unsure"),
+    row(Key::WhenMetered, "share.when_metered", "On a metered network", RULE, words("if_unsure", "if_unsure", "if_unsure"),
         "Whether this machine is lent while its network counts what is used; if_unsure means yes where that cannot be told."),
-    pair(Key::OthersCpu, Key::OthersCpuInUse, "share.others_cpu_percent", SHARE_OR_NONE, numbers_but_full(25, 50),
+    pair(Key::OthersCpu, Key::OthersCpuInUse, "share.others_cpu_percent", "Work of other programs", SHARE_OR_NONE, numbers_but_full(25, 50),
         "The share of all processors that other programs may use before this machine is not lent."),
-    row(Key::OthersCpuInUse, "share.others_cpu_percent_in_use", SHARE_OR_NONE, numbers_but_full(25, 40),
+    row(Key::OthersCpuInUse, "share.others_cpu_percent_in_use", "Work of other programs", SHARE_OR_NONE, numbers_but_full(25, 40),
         "The same while the machine is in use."),
-    row(Key::MemoryPressure, "share.memory_pressure_percent", SHARE_OR_NONE, numbers(5, 10, 20),
+    row(Key::MemoryPressure, "share.memory_pressure_percent", "Waiting for memory", SHARE_OR_NONE, numbers(5, 10, 20),
         "The share of time that programs may wait for memory before this machine is not lent."),
-    row(Key::MemoryFreeMin, "share.memory_free_min_percent", SHARE_OR_NONE, numbers(20, 10, 5),
+    row(Key::MemoryFreeMin, "share.memory_free_min_percent", "Memory left to other programs", SHARE_OR_NONE, numbers(20, 10, 5),
         "The share of all memory that must be available to other programs, else this machine is not lent."),
-    row(Key::Temperature, "share.temperature_max_celsius", limit(Unit::Celsius, 30, 110), numbers(70, 80, 90),
+    row(Key::Temperature, "share.temperature_max_celsius", "Highest temperature", limit(Unit::Celsius, 30, 110), numbers(70, 80, 90),
         "The temperature of the processor above which this machine is not lent."),
-    row(Key::Watts, "share.watts_max", limit(Unit::Watts, 5, 10_000), NONE,
+    row(Key::Watts, "share.watts_max", "Highest power", limit(Unit::Watts, 5, 10_000), NONE,
         "The power in watts that the processor may draw, with all that runs on it; above it less is lent, at last nothing."),
-    pair(Key::Cpu, Key::CpuInUse, "share.cpu_percent", SHARE, numbers(50, 75, 100),
+    pair(Key::Cpu, Key::CpuInUse, "share.cpu_percent", "Processors", SHARE, numbers(50, 75, 100),
         "The most of all processors that is lent."),
-    row(Key::CpuInUse, "share.cpu_percent_in_use", SHARE, numbers(10, 25, 50),
+    row(Key::CpuInUse, "share.cpu_percent_in_use", "Processors", SHARE, numbers(10, 25, 50),
         "The same while the machine is in use."),
-    pair(Key::Memory, Key::MemoryInUse, "share.memory_percent", SHARE, numbers(25, 50, 80),
+    pair(Key::Memory, Key::MemoryInUse, "share.memory_percent", "Memory", SHARE, numbers(25, 50, 80),
         "The most of all memory that is lent."),
-    row(Key::MemoryInUse, "share.memory_percent_in_use", SHARE, numbers(10, 25, 50),
+    row(Key::MemoryInUse, "share.memory_percent_in_use", "Memory", SHARE, numbers(10, 25, 50),
         "The same while the machine is in use."),
-    row(Key::Disk, "share.disk", SIZE, numbers_but_full(20 * GIB, 50 * GIB),
+    row(Key::Disk, "share.disk", "Disk", SIZE, numbers_but_full(20 * GIB, 50 * GIB),
         "The most room on the disk for the weights of models."),
-    row(Key::DiskFreeMin, "share.disk_free_min", SIZE, numbers(20 * GIB, 10 * GIB, 5 * GIB),
+    row(Key::DiskFreeMin, "share.disk_free_min", "Disk left free", SIZE, numbers(20 * GIB, 10 * GIB, 5 * GIB),
         "The room on the disk that stays free."),
-    pair(Key::Gpu, Key::GpuInUse, "share.gpu", Kind::Switch, switches(false, true, true),
+    pair(Key::Gpu, Key::GpuInUse, "share.gpu", "Graphics", Kind::Switch, switches(false, true, true),
         "Whether graphics processors are lent."),
-    row(Key::GpuInUse, "share.gpu_in_use", Kind::Switch, switches(false, false, true),
+    row(Key::GpuInUse, "share.gpu_in_use", "Graphics", Kind::Switch, switches(false, false, true),
         "The same while the machine is in use."),
-    pair(Key::Upload, Key::UploadInUse, "share.upload", RATE, numbers_but_full(500 * KB, 2 * MB),
+    pair(Key::Upload, Key::UploadInUse, "share.upload", "Upload", RATE, numbers_but_full(500 * KB, 2 * MB),
         "The most bytes sent per second."),
-    row(Key::UploadInUse, "share.upload_in_use", RATE, numbers_but_full(100 * KB, 500 * KB),
+    row(Key::UploadInUse, "share.upload_in_use", "Upload", RATE, numbers_but_full(100 * KB, 500 * KB),
         "The same while the machine is in use."),
-    pair(Key::Download, Key::DownloadInUse, "share.download", RATE, numbers_but_full(2 * MB, 5 * MB),
+    pair(Key::Download, Key::DownloadInUse, "share.download", "Download", RATE, numbers_but_full(2 * MB, 5 * MB),
         "The most bytes received per second."),
-    row(Key::DownloadInUse, "share.download_in_use", RATE, numbers_but_full(500 * KB, MB),
+    row(Key::DownloadInUse, "share.download_in_use", "Download", RATE, numbers_but_full(500 * KB, MB),
         "The same while the machine is in use."),
-    row(Key::DailyTransfer, "share.daily_transfer", SIZE, numbers_but_full(5 * GIB, 50 * GIB),
+    row(Key::DailyTransfer, "share.daily_transfer", "Transfer in a day", SIZE, numbers_but_full(5 * GIB, 50 * GIB),
         "The most bytes sent and received from midnight to midnight, local time."),
 ];
 
@@ -223,6 +263,7 @@ mod tests {
             let Some(in_use) = setting.in_use.map(Key::setting) else { continue };
             assert_eq!(in_use.name, format!("{}_in_use", setting.name));
             assert_eq!(in_use.kind, setting.kind, "{}", setting.name);
+            assert_eq!((in_use.title, in_use.key.group()), (setting.title, setting.key.group()));
             assert!(in_use.in_use.is_none() && seen.insert(in_use.key), "{}", setting.name);
         }
         let called_so =

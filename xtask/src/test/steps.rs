@@ -6,6 +6,7 @@ use super::kit::{self, Kit, or_skip};
 use super::summary::{self, Outcome};
 use super::{Step, When};
 use crate::{instructions, page, rules, shell};
+use std::path::Path;
 
 /// Where the official clients' scripts are; each is run as `SCRIPT API_ADDRESS MODEL_ID`.
 const CLIENTS: &str = "crates/skep-api/tests/clients";
@@ -211,12 +212,22 @@ fn browser(kit: &mut Kit) -> Outcome {
         Err(reason) => return Outcome::Skipped(reason),
     };
     or_skip(kit.page().and_then(|copy| kit.node_modules().map(|_| copy)), |copy| {
+        if let Err(error) = page_views(kit, &copy, &chromium) {
+            return Outcome::of(Err(error));
+        }
         Outcome::of(with_demo(kit, |demo| {
             let mut command = shell::command("node", script, &copy);
             command.arg(&demo.api).arg(&chromium).env("SKEP_NODES", demo.nodes.len().to_string());
             shell::run(kit.lend(&mut command))
         }))
     })
+}
+
+/// Every view of the committed page over a made-up node.
+fn page_views(kit: &Kit, copy: &Path, chromium: &Path) -> Result<(), String> {
+    let mut command = shell::command("node", "test/views.mjs", copy);
+    command.arg(chromium).arg(kit.root.join(page::FOLDER).join("dist"));
+    shell::run(kit.lend(&mut command))
 }
 
 /// A step without what it would test: a fault of the tree, which CI must not pass over.

@@ -1,29 +1,48 @@
-// The frame of the page: the mark, the three views, and one line on the state of the network.
+// The frame of the page: the mark, the views, and one line on the state of the network.
 
 import { useEffect, useState } from "preact/hooks";
+import type { ComponentChildren } from "preact";
 import { plural } from "./lib/route";
+import type { Shelf } from "./store/chats";
 import type { Desk } from "./store/desk";
+import { hasMachine, machine, watchMachine } from "./store/machine";
+import { hasMet, meet } from "./store/met";
 import { network, watchNetwork, type NetworkState } from "./store/network";
 import { useStore } from "./store/store";
-import { Mark } from "./ui/icons";
+import { ChatIcon, CodeIcon, HiveIcon, MachineIcon, Mark, SlidersIcon } from "./ui/icons";
 import { ApiView } from "./views/api";
 import { ChatView } from "./views/chat";
+import { LimitsPage } from "./views/limits";
+import { MachinePage } from "./views/machine";
 import { NetworkPage } from "./views/network";
+import { StartPage } from "./views/start";
 
-const VIEWS = ["chat", "network", "api"] as const;
-type View = (typeof VIEWS)[number];
-const NAMES: Record<View, string> = { chat: "Chat", network: "Network", api: "API" };
+const VIEWS = ["chat", "network", "machine", "settings", "api"] as const;
+type View = (typeof VIEWS)[number] | "start";
+const NAMES: Record<View, string> = { chat: "Chat", network: "Network", machine: "My machine", settings: "Settings", api: "API", start: "First steps" };
+const ICONS: Record<View, () => ComponentChildren> = { chat: ChatIcon, network: HiveIcon, machine: MachineIcon, settings: SlidersIcon, api: CodeIcon, start: ChatIcon };
+/** Views that only a node with a machine of its own has. */
+const OF_MACHINE: readonly View[] = ["machine", "settings", "start"];
 
-const viewOf = (hash: string): View => VIEWS.find((view) => hash === `#/${view}`) ?? "chat";
+interface Place {
+  view: View;
+  /** What the view is to bring into sight. */
+  target: string | null;
+}
 
-function useView(): View {
-  const [view, setView] = useState(viewOf(location.hash));
+function placeOf(hash: string): Place {
+  const [, name, target] = /^#\/(\w+)(?:\/([\w.]+))?$/.exec(hash) ?? [];
+  return { view: [...VIEWS, "start" as const].find((view) => view === name) ?? "chat", target: target ?? null };
+}
+
+function usePlace(): Place {
+  const [place, setPlace] = useState(placeOf(location.hash));
   useEffect(() => {
-    const take = () => setView(viewOf(location.hash));
+    const take = () => setPlace(placeOf(location.hash));
     addEventListener("hashchange", take);
     return () => removeEventListener("hashchange", take);
   }, []);
-  return view;
+  return place;
 }
 
 /** State, and what it is about, in a few words. */
@@ -46,12 +65,45 @@ function Status() {
   );
 }
 
-export function App({ desk }: { desk: Desk }) {
-  const view = useView();
+/** The state of the machine as a dot beside its name. */
+function MachineDot() {
+  const { view } = useStore(machine);
+  return view && <span class={`dot is-${view.state}`} role="img" aria-label={view.state} title={view.state} />;
+}
+
+function Views({ open, shown }: { open: View; shown: readonly View[] }) {
+  return (
+    <nav aria-label="Views">
+      {shown.map((name) => {
+        const Icon = ICONS[name];
+        return (
+          <a href={`#/${name}`} aria-current={name === open ? "page" : undefined} data-testid={`view-${name}`}>
+            <Icon />
+            <span>{NAMES[name]}</span>
+            {name === "machine" && <MachineDot />}
+          </a>
+        );
+      })}
+    </nav>
+  );
+}
+
+export function App({ desk, shelf }: { desk: Desk; shelf: Shelf }) {
+  const { view: asked, target } = usePlace();
+  const own = useStore(hasMachine);
+  const [met, setMet] = useState(() => hasMet(shelf));
   useEffect(watchNetwork, []);
+  useEffect(watchMachine, []);
+  const first = own === true && !met;
+  const view = own === false && OF_MACHINE.includes(asked) ? "chat" : first ? "start" : asked;
   useEffect(() => {
     document.title = view === "chat" ? "Skep" : `Skep · ${NAMES[view]}`;
   }, [view]);
+  const endStart = (next: View) => {
+    meet(shelf);
+    setMet(true);
+    location.hash = `#/${next}`;
+  };
   return (
     <div class="app">
       <header class="top">
@@ -59,18 +111,15 @@ export function App({ desk }: { desk: Desk }) {
           <Mark />
           <span>Skep</span>
         </a>
-        <nav aria-label="Views">
-          {VIEWS.map((name) => (
-            <a href={`#/${name}`} aria-current={name === view ? "page" : undefined} data-testid={`view-${name}`}>
-              {NAMES[name]}
-            </a>
-          ))}
-        </nav>
+        {view !== "start" && <Views open={view} shown={VIEWS.filter((name) => own || !OF_MACHINE.includes(name))} />}
         <Status />
       </header>
       {view === "chat" && <ChatView desk={desk} />}
       {view === "network" && <NetworkPage />}
+      {view === "machine" && <MachinePage />}
+      {view === "settings" && <LimitsPage target={target} />}
       {view === "api" && <ApiView />}
+      {view === "start" && <StartPage desk={desk} onEnd={endStart} />}
     </div>
   );
 }

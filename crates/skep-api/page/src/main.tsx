@@ -15,15 +15,15 @@ function shelf(): Shelf {
     localStorage.removeItem("skep.probe");
     return localStorage;
   } catch {
-    const kept = new Map<string, string>();
+    const memory = new Map<string, string>();
     return {
       get length() {
-        return kept.size;
+        return memory.size;
       },
-      key: (index) => [...kept.keys()][index] ?? null,
-      getItem: (key) => kept.get(key) ?? null,
-      setItem: (key, value) => void kept.set(key, value),
-      removeItem: (key) => void kept.delete(key),
+      key: (index) => [...memory.keys()][index] ?? null,
+      getItem: (key) => memory.get(key) ?? null,
+      setItem: (key, value) => void memory.set(key, value),
+      removeItem: (key) => void memory.delete(key),
     };
   }
 }
@@ -32,8 +32,9 @@ function shelf(): Shelf {
 const newId = (): string =>
   Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
+const kept = shelf();
 const desk = new Desk({
-  shelf: shelf(),
+  shelf: kept,
   now: () => Date.now(),
   newId,
   nextFrame: (callback) => {
@@ -52,4 +53,4 @@ addEventListener("pagehide", () => desk.rest());
 followDesk(desk);
 
 const root = document.getElementById("app");
-if (root) render(<App desk={desk} />, root);
+if (root) render(<App desk={desk} shelf={kept} />, root);

@@ -1,14 +1,16 @@
-// A made-up node for looking at the page while it is being written. Never shipped, and no test of Skep uses it.
+// A made-up node, for looking at the page while it is being written and for `views.mjs`. Never shipped.
 //
 //   node test/mock.mjs [PORT]      serves dist/ and answers from a fixed text
 
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { mockMachine } from "./mock-machine.mjs";
 
-const DIST = join(fileURLToPath(new URL(".", import.meta.url)), "..", "dist");
+const DIST = process.env.SKEP_DIST ?? join(fileURLToPath(new URL(".", import.meta.url)), "..", "dist");
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const id = (text) => createHash("sha256").update(text).digest("hex");
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -35,7 +37,18 @@ And keepers to behold the swelling comb.
 
 `;
 
-export function mock({ delay = 25, verse = VERSE, blocks = 6 } = {}) {
+async function text(request) {
+  let body = "";
+  for await (const chunk of request) body += chunk;
+  return body;
+}
+
+/**
+ * `own` gives it a machine of its own; without one it is as a node of a demo. What it says is in `script` and may be changed: the text, the
+ * milliseconds between its pieces (0: as fast as they are taken), the piece after which the connection breaks, and how often it is then away.
+ */
+export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null } = {}) {
+  const script = { delay, verse, breakAt: null, away: 2 };
   const half = blocks / 2;
   const parts = [[0, half], [half, blocks], [0, half], [half, blocks]];
   const state = {
@@ -61,7 +74,8 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6 } = {}) {
     if (JSON.stringify(ask).includes("too long")) {
       return json(response, 400, { error: { message: "the prompt has 900 tokens and the context of this model holds 512", type: "invalid_request_error", param: "messages", code: null, hint: "shorten the prompt, or start a new chat" } });
     }
-    const pieces = verse.match(delay > 0 ? /\s*\S+\s*?/g : /[^]{1,60}/g).slice(0, ask.max_tokens ?? 256);
+    const { delay } = script;
+    const pieces = script.verse.match(delay > 0 ? /\s*\S+\s*?/g : /[^]{1,5}/g).slice(0, ask.max_tokens ?? Infinity);
     if (!ask.stream) {
       const skep = { finish: "stop", prompt_tokens: 3, completion_tokens: pieces.length, hops: route.map((hop) => ({ ...hop, frames: 1, hold_ms: 4, rtt_ms: null })), recoveries: [], first_token_ms: 3, total_ms: 9, lap_ms: 2 };
       response.setHeader("skep-route", `${route[0].node.slice(0, 10)}[0..${half}]`);
@@ -85,7 +99,12 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6 } = {}) {
         recoveries.push({ at_token: at, lost: lost.map((hop) => hop.node), rung: "replay", stall_ms: 412.3 });
       }
       send(part(pieces[at]));
-      await wait(delay);
+      // As fast as the page takes it, but for the pauses in which this process hears that somebody has left.
+      if (delay > 0 || at % 200 === 0) await wait(delay);
+      if (script.breakAt === at) {
+        state.active -= 1;
+        return void response.destroy();
+      }
     }
     state.active -= 1;
     if (gone) return;
@@ -128,19 +147,32 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6 } = {}) {
     if (path === "/v1/completions") return complete(request, response, false);
     if (path === "/v1/models") return json(response, 200, { object: "list", data: [{ id: state.model.id, object: "model" }] });
     if (path === "/skep/v1/network") return json(response, 200, state);
+    if (own && path === "/skep/v1/machine") {
+      const wrong = request.method === "POST" ? own.command(JSON.parse(await text(request))) : null;
+      return wrong ? json(response, 400, { error: wrong }) : json(response, 200, own.machine);
+    }
+    if (own && path === "/skep/v1/settings") {
+      const wrong = request.method === "PUT" ? own.put(JSON.parse(await text(request))) : null;
+      return wrong ? json(response, 400, { error: wrong }) : json(response, 200, own.settings());
+    }
+    if (path.startsWith("/skep/v1/answers/")) {
+      script.breakAt = null;
+      if (script.away-- > 0) return json(response, 503, { error: { message: "not yet" } });
+      return complete(Readable.from([Buffer.from('{"stream":true}')]), response, true);
+    }
+    if (path === "/skep/v1/invite") return json(response, 200, { link: `skep:${id("invite")}${id("terms")}`, hours: 24, uses: 8, expires: Math.round(Date.now() / 1000) + 86_400 });
     if (path === "/skep/v1/unplug") {
-      let body = "";
-      for await (const chunk of request) body += chunk;
+      const body = await text(request);
       const node = state.nodes.find((candidate) => candidate.id === JSON.parse(body).node);
       if (node) node.alive = false;
       return json(response, node ? 200 : 404, node ? {} : { error: { message: "no such node" } });
     }
     return file(path, response);
   });
-  return { server, state };
+  return { server, state, script };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const port = Number(process.argv[2] ?? 4680);
-  mock().server.listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}`));
+  mock({ own: mockMachine() }).server.listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${port}`));
 }

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { SkepError, type Ask, type Listener } from "../src/lib/client";
 import type { Summary } from "../src/lib/types";
 import { KEY, MAX_CHATS, loadChats, messagesOf, readChat, saveChat, titleOf, type Chat, type Shelf, type Turn } from "../src/store/chats";
-import { Desk } from "../src/store/desk";
+import { Desk, SHOWN_MAX } from "../src/store/desk";
 import { DEFAULTS, fit, loadSettings, optionsOf, saveSettings } from "../src/store/settings";
 
 /** A shelf that holds at most `room` characters. */
@@ -136,6 +136,26 @@ test("text is shown once per frame, and all of it at the end", async () => {
   expect(desk.state.value.writing).toBe(false);
   expect(loadChats(box)[0]?.turns.at(-1)?.text).toBe("abc");
   expect(asks[0]).toMatchObject({ path: "/v1/chat/completions", body: { messages: [{ role: "user", content: "hi" }], temperature: 0.8 } });
+});
+
+test("what comes too fast for one picture is shown over several, and is whole before the answer is done", async () => {
+  const { desk, frame, last, listener, end } = bench();
+  const sent = desk.send("hi");
+  const text = "0123456789".repeat(SHOWN_MAX / 4);
+  listener().onText(text);
+  frame();
+  expect(last().text).toBe(text.slice(0, SHOWN_MAX));
+  end().resolve();
+  await Promise.resolve();
+  while (desk.state.value.writing) {
+    const before = last().text.length;
+    frame();
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(last().text.length - before).toBeLessThanOrEqual(SHOWN_MAX);
+  }
+  await sent;
+  expect(last()).toMatchObject({ text, state: "done" });
 });
 
 test("stop keeps what has come, at once, and what comes later is ignored", async () => {

@@ -3,6 +3,8 @@
 import { BROKEN_OFF, FORGOTTEN, NOT_BACK, troubleOf, troubleOfResponse, unreachable, type Trouble } from "./errors";
 import { parseRoute, parseTiming, type Timing } from "./route";
 import { SseParser } from "./sse";
+import type { Raw, SettingsView } from "./limits";
+import type { Command, MachineView } from "./machine";
 import type { Hop, NetworkView, Summary } from "./types";
 
 /** A failure on the way to or from the node. */
@@ -177,26 +179,49 @@ export async function streamAnswer(ask: Ask, listener: Listener, signal: AbortSi
 }
 
 /** The network as the gateway sees it. */
-export async function fetchNetwork(signal?: AbortSignal): Promise<NetworkView> {
-  const response = await reach("/skep/v1/network", { signal });
-  if (!response.ok) return refuse(response);
-  return (await response.json()) as NetworkView;
-}
+export const fetchNetwork = (signal?: AbortSignal): Promise<NetworkView> => read("/skep/v1/network", { signal });
 
 /** The ids of the models that the API answers with. */
 export async function fetchModels(): Promise<string[]> {
-  const response = await reach("/v1/models");
-  if (!response.ok) return refuse(response);
-  const body = (await response.json()) as { data?: { id: string }[] };
+  const body = await read<{ data?: { id: string }[] }>("/v1/models");
   return (body.data ?? []).map((model) => model.id);
 }
 
-/** Kills the process of a node; only the demo can. */
-export async function unplug(node: string): Promise<void> {
-  const response = await reach("/skep/v1/unplug", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ node }),
-  });
-  if (!response.ok) await refuse(response);
+const sends = (method: "POST" | "PUT", body: object): RequestInit => ({
+  method,
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify(body),
+});
+
+async function read<T>(path: string, init?: RequestInit): Promise<T> {
+  const response = await reach(path, init);
+  return response.ok ? ((await response.json()) as T) : refuse(response);
 }
+
+/** Kills the process of a node; only the demo can. */
+export const unplug = (node: string): Promise<unknown> => read("/skep/v1/unplug", sends("POST", { node }));
+
+/** What the node says of its machine; `null` from a node that lends nothing by itself, such as one of a demo. */
+export async function fetchMachine(signal?: AbortSignal): Promise<MachineView | null> {
+  const response = await reach("/skep/v1/machine", { signal });
+  if (response.status === 404) return null;
+  return response.ok ? ((await response.json()) as MachineView) : refuse(response);
+}
+
+/** Pauses, resumes or finishes the lending; gives what the machine is then. */
+export const commandMachine = (command: Command): Promise<MachineView> => read("/skep/v1/machine", sends("POST", command));
+
+/** The owner's settings. */
+export const fetchSettings = (): Promise<SettingsView> => read("/skep/v1/settings");
+
+/** Sets one setting, or leaves it to the preset; gives all of them. */
+export const putSetting = (key: string, value: Raw | null): Promise<SettingsView> => read("/skep/v1/settings", sends("PUT", { key, value }));
+
+/** A link with which other machines join, and when it ends: seconds since 1970. */
+export interface Invite {
+  link: string;
+  uses: number;
+  expires: number;
+}
+
+export const makeInvite = (): Promise<Invite> => read("/skep/v1/invite", sends("POST", {}));

@@ -26,6 +26,12 @@ export interface DeskState {
   unkept: boolean;
 }
 
+/**
+ * Characters that one picture adds at most: what comes faster than anybody reads is shown over several pictures, each of which is drawn
+ * in the time of one.
+ */
+export const SHOWN_MAX = 3000;
+
 export class Desk {
   readonly state: Store<DeskState>;
   readonly #world: World;
@@ -136,6 +142,7 @@ export class Desk {
     };
     try {
       await this.#world.stream(this.#ask(asked), listener, abort.signal);
+      await this.#shown(abort);
       this.#finish(abort, { state: "done" });
     } catch (error) {
       const trouble =
@@ -157,17 +164,24 @@ export class Desk {
   /** Text is shown at most once per frame: tokens may come faster than the screen shows pictures. */
   #take(text: string): void {
     this.#pending += text;
-    if (this.#frame) return;
+    if (this.#frame || this.#pending === "") return;
     this.#frame = true;
     this.#world.nextFrame(() => {
       this.#frame = false;
-      this.#flush();
+      this.#flush(SHOWN_MAX);
+      this.#take("");
     });
   }
 
-  #flush(): void {
-    const piece = this.#pending;
-    this.#pending = "";
+  /** Waits until the answer of `abort` is shown, unless what is left of it fits into the next picture. */
+  async #shown(abort: AbortController): Promise<void> {
+    if (this.#pending.length <= SHOWN_MAX) return;
+    while (this.#abort === abort && this.#pending !== "") await new Promise<void>((resolve) => this.#world.nextFrame(resolve));
+  }
+
+  #flush(most = Infinity): void {
+    const piece = this.#pending.slice(0, most);
+    this.#pending = this.#pending.slice(piece.length);
     if (piece === "") return;
     this.state.update((state) => ({
       ...state,

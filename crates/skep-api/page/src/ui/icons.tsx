@@ -86,6 +86,28 @@ export const BoltIcon = () => (
   </Icon>
 );
 
+export const ChatIcon = () => (
+  <Icon>
+    <path d="M5 5.5h14a1.5 1.5 0 0 1 1.5 1.5v8a1.5 1.5 0 0 1-1.5 1.5h-7L7.5 20v-3.5H5A1.5 1.5 0 0 1 3.5 15V7A1.5 1.5 0 0 1 5 5.5z" />
+  </Icon>
+);
+export const HiveIcon = () => (
+  <Icon>
+    <path d="m12 3.5 4 2.3v4.6l-4 2.3-4-2.3V5.8zM8 10.4l-4 2.3v4.6l4 2.3 4-2.3v-4.6M16 10.4l4 2.3v4.6l-4 2.3-4-2.3" />
+  </Icon>
+);
+export const MachineIcon = () => (
+  <Icon>
+    <rect x="3.5" y="4.5" width="17" height="11.5" rx="1.8" />
+    <path d="M9 20h6M12 16v4" />
+  </Icon>
+);
+export const CodeIcon = () => (
+  <Icon>
+    <path d="m8 7-5 5 5 5M16 7l5 5-5 5" />
+  </Icon>
+);
+
 /** The mark: a skep, the straw hive that the project is named after. */
 export function Mark({ size = 30 }: { size?: number }) {
   return (

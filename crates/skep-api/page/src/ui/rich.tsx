@@ -5,6 +5,7 @@ import { cutPlain } from "../lib/cut";
 import { Grower } from "../lib/grow";
 import { readBlocks, readInline, type Block, type Inline } from "../lib/markdown";
 import { CopyButton } from "./copy";
+import { Scroll } from "./scroll";
 
 function InlineView({ pieces }: { pieces: Inline[] }) {
   return (
@@ -75,7 +76,7 @@ function BlockView({ block }: { block: Block }) {
     }
     case "table":
       return (
-        <div class="scroll" tabIndex={0} role="group" aria-label="Table">
+        <Scroll label="Table">
           <table>
             <thead>
               <tr>
@@ -94,13 +95,15 @@ function BlockView({ block }: { block: Block }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       );
   }
 }
 
-/** Characters of a part that is drawn once and then left alone. */
+/** Characters of a piece of plain text that is drawn once and then left alone. */
 const PIECE = 4000;
+/** The same of Markdown, which takes longer to draw: a part that is still open is drawn for every picture. */
+const PART = 2000;
 
 /** One settled part, or the open end, of an answer. The same text gives the same element, which is then left alone. */
 function Part({ text, goesOn }: { text: string; goesOn: boolean }) {
@@ -118,10 +121,10 @@ function Part({ text, goesOn }: { text: string; goesOn: boolean }) {
 
 /** An answer in Markdown. */
 export function Rich({ text }: { text: string }) {
-  const known = useRef({ grower: new Grower(PIECE), text: "" });
+  const known = useRef({ grower: new Grower(PART), text: "" });
   // Texts grow at their end; anything else begins anew.
   const grows = text.length >= known.current.text.length && text.startsWith(known.current.text.slice(0, 64));
-  if (!grows) known.current.grower = new Grower(PIECE);
+  if (!grows) known.current.grower = new Grower(PART);
   known.current.text = text;
   const { grower } = known.current;
   const open = grower.take(text);

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { fetchModels } from "../lib/client";
 import { CopyButton } from "../ui/copy";
+import { Scroll } from "../ui/scroll";
 import { LANGUAGES, OPTIONS, snippets, type Language } from "./snippets";
 
 function Code({ text, what, title }: { text: string; what: string; title: string }) {
@@ -55,7 +56,7 @@ function Options() {
         These are understood. Any other option is refused with status 400 and an error that names it, unless its value asks for
         what happens anyway, such as <code>"n": 1</code>. Nothing that you ask for is silently ignored.
       </p>
-      <div class="scroll">
+      <Scroll label="Options">
         <table class="options" data-testid="options">
           <thead>
             <tr>
@@ -78,7 +79,7 @@ function Options() {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }
@@ -157,7 +158,7 @@ function Endpoints({ origin }: { origin: string }) {
         <code data-testid="base-url">{origin}/v1</code>
         <CopyButton text={`${origin}/v1`} what="the base address" />
       </p>
-      <div class="scroll">
+      <Scroll label="Addresses">
         <table class="endpoints">
           <tbody>
             {rows.map(([method, path, about]) => (
@@ -173,7 +174,7 @@ function Endpoints({ origin }: { origin: string }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       <p>
         Closing the connection cancels an answer, and its nodes free what they held for it. Errors have the usual form,{" "}
         <code>{`{"error": {"message": …, "type": …, "param": …, "code": …}}`}</code>; the message ends with a line{" "}

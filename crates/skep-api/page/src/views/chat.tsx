@@ -73,7 +73,7 @@ function Welcome({ mode, onIdea }: { mode: Mode; onIdea(text: string): void }) {
 }
 
 /** Keeps the end of the conversation in sight, unless its reader has scrolled away from it. */
-function useFollow(chat: Chat) {
+export function useFollow(chat: Chat) {
   const box = useRef<HTMLDivElement>(null);
   const follows = useRef(true);
   useEffect(() => {
@@ -156,6 +156,7 @@ export function ChatView({ desk }: { desk: Desk }) {
   };
   return (
     <main class="chat">
+      {state.chat.turns.length > 0 && <h1 class="hidden">Chat</h1>}
       <aside class={`history ${drawer === "history" ? "open" : ""}`} aria-label="Chats kept in this browser">
         <div class="history-head">
           <button

@@ -96,7 +96,7 @@ export function Composer({ desk, state, draft, setDraft, onSettings }: Props) {
         <div class="composer-bar">
           <ModeSwitch desk={desk} mode={chat.mode} />
           <span class="keys">Enter sends · Shift+Enter starts a line</span>
-          <button type="button" class="round" aria-label="Settings" title="Settings" onClick={onSettings} data-testid="settings-open">
+          <button type="button" class="round" aria-label="How it answers" title="How it answers" onClick={onSettings} data-testid="settings-open">
             <SlidersIcon />
           </button>
           {/* Keys keep the two apart: were one turned into the other, the click that stops would also send. */}

@@ -7,6 +7,7 @@ import { network } from "../store/network";
 import { useStore } from "../store/store";
 import { CopyButton } from "../ui/copy";
 import { BoltIcon } from "../ui/icons";
+import { Scroll } from "../ui/scroll";
 import { LivePicture } from "./live";
 import { rateOf, recoveryText, TroubleView } from "./message";
 import { Peers } from "./peers";
@@ -51,7 +52,7 @@ function LapBar({ answer }: { answer: Summary }) {
 
 function HopTable({ hops }: { hops: HopTiming[] }) {
   return (
-    <div class="scroll">
+    <Scroll label="Stages">
       <table class="hops">
         <thead>
           <tr>
@@ -80,7 +81,7 @@ function HopTable({ hops }: { hops: HopTiming[] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

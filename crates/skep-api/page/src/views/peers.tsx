@@ -2,6 +2,7 @@
 
 import { blocksText, bytesText, msText, shortId } from "../lib/route";
 import type { NetworkView, NodeView } from "../lib/types";
+import { Scroll } from "../ui/scroll";
 
 const time = (ms: number | null): string => (ms === null ? "–" : msText(ms));
 
@@ -43,7 +44,7 @@ export function Peers({ view }: { view: NetworkView }) {
     <section class="card" aria-labelledby="peers-title" data-testid="peers">
       <h2 id="peers-title">How fast, how far</h2>
       <p class="note">Measured by the nodes and corrected by what this one sees. The planner chooses by these numbers and by nothing else.</p>
-      <div class="scroll">
+      <Scroll label="Nodes">
         <table class="hops">
           <thead>
             <tr>
@@ -64,7 +65,7 @@ export function Peers({ view }: { view: NetworkView }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }

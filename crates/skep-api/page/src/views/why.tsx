@@ -2,6 +2,7 @@
 
 import { blocksText, msText, plural, shortId } from "../lib/route";
 import type { Alternative, ExpectedRoute, Why } from "../lib/types";
+import { Scroll } from "../ui/scroll";
 
 const routeText = (route: ExpectedRoute): string =>
   route.stages.map((stage) => `${shortId(stage.node)} ${blocksText(stage.blocks)}`).join(" → ");
@@ -31,7 +32,7 @@ export function WhyView({ why, measured }: { why: Why; measured: number | null }
       {why.instead.length > 0 && (
         <details>
           <summary>What else there was</summary>
-          <div class="scroll">
+          <Scroll label="Other routes">
             <table class="hops">
               <thead>
                 <tr>
@@ -47,7 +48,7 @@ export function WhyView({ why, measured }: { why: Why; measured: number | null }
                 ))}
               </tbody>
             </table>
-          </div>
+          </Scroll>
         </details>
       )}
     </div>
