@@ -93,6 +93,13 @@ pub enum Event {
         /// What the seller gets for the whole hour.
         amount: Amount,
     },
+    /// A key validates with another power than before.
+    Seated {
+        /// Whose key.
+        validator: NodeId,
+        /// Its power; 0 if it validates no longer.
+        power: u64,
+    },
     /// A sale is over.
     SaleEnded {
         /// Of which round.

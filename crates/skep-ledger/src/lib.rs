@@ -16,7 +16,7 @@
 //!
 //! Each module states its law: [`account`] transfers and fees, [`emission`] new money, [`standing`] what work is worth beside money, [`ask`] what providers ask for, [`tab`] and [`voucher`]
 //! how they are paid, [`meter`] how both sides of a tab keep their risk to one window, [`bond`] what a cheat loses, [`order`] reservations, [`round`] batch
-//! capacity, [`auction`] and [`stream`] their arithmetic, [`due`] what happens by itself, [`tree`] the state root and its proofs, [`tx`] the bytes.
+//! capacity, [`auction`] and [`stream`] their arithmetic, [`due`] what happens by itself, [`validator`] who agrees on blocks, [`tree`] the state root and its proofs, [`tx`] the bytes.
 
 pub mod account;
 mod amount;
@@ -40,6 +40,7 @@ pub mod tab;
 mod table;
 pub mod tree;
 pub mod tx;
+pub mod validator;
 pub mod voucher;
 
 pub use account::Account;
@@ -59,4 +60,5 @@ pub use state::{Audit, Ruling, State, Totals};
 pub use tab::{Hire, Leg, Tab};
 pub use tree::{Hash, Proof, Tree};
 pub use tx::{Action, Tx};
+pub use validator::{Endorsement, POWER_MAX, VALIDATORS_MAX};
 pub use voucher::{SignedVoucher, Voucher};

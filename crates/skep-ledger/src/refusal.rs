@@ -225,6 +225,12 @@ pub enum Refusal {
         /// Which round.
         round: Round,
     },
+    /// Only validators may do this.
+    #[error("{who} is not a validator")]
+    NotValidator {
+        /// Who tried to.
+        who: NodeId,
+    },
     /// A proof does not show what it is for.
     #[error("not a proof: {0}")]
     Proof(&'static str),

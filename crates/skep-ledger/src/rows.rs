@@ -10,6 +10,7 @@ use crate::standing::Standing;
 use crate::tab::Tab;
 use crate::table::Table;
 use crate::tree::{Hash, Proof};
+use crate::validator::Endorsement;
 use crate::{Refusal, TxId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use skep_types::{ModelId, NodeId};
@@ -49,6 +50,18 @@ macro_rules! tables {
 
             pub fn rollback(&mut self) {
                 $(self.$name.rollback();)*
+            }
+
+            pub fn mark(&mut self) {
+                $(self.$name.mark();)*
+            }
+
+            pub fn keep(&mut self) {
+                $(self.$name.keep();)*
+            }
+
+            pub fn rewind(&mut self) {
+                $(self.$name.rewind();)*
             }
 
             /// What changed since this was asked last.
@@ -111,6 +124,10 @@ tables! {
     due: Due((u64, Due)) => (),
     /// [`Standing`], of a provider.
     standings: Standing(NodeId) => Standing,
+    /// Power of a validator, `u64`.
+    validators: Validator(NodeId) => u64,
+    /// [`Endorsement`], of the validator who gave it.
+    endorsements: Endorsement(NodeId) => Endorsement,
 }
 
 pub(crate) fn decoded<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, Refusal> {

@@ -81,6 +81,8 @@ pub struct State {
     events: Vec<Event>,
     /// Over the rows as they were when the root was asked for last.
     tree: Tree,
+    /// Sums and figures at the mark.
+    marked: Option<(Totals, Params)>,
 }
 
 impl State {
@@ -91,7 +93,15 @@ impl State {
     pub fn new(chain: ChainId, params: Params, time_s: u64) -> Result<Self, Refusal> {
         params.check()?;
         let totals = Totals { time_s, epoch_ends_s: time_s.saturating_add(params.epoch_s.into()), ..Totals::default() };
-        Ok(Self { chain, params, totals, rows: Rows::default(), events: Vec::new(), tree: Tree::default() })
+        Ok(Self {
+            chain,
+            params,
+            totals,
+            rows: Rows::default(),
+            events: Vec::new(),
+            tree: Tree::default(),
+            marked: None,
+        })
     }
 
     /// The network.
@@ -193,6 +203,26 @@ impl State {
         Ok(state)
     }
 
+    /// Marks this state: a block that is tried out from here can be taken back, in time that grows with what it changed.
+    pub fn mark(&mut self) {
+        self.marked = Some((self.totals, self.params));
+        self.rows.mark();
+    }
+
+    /// Forgets the mark, and keeps what came after it.
+    pub fn keep(&mut self) {
+        self.marked = None;
+        self.rows.keep();
+    }
+
+    /// Goes back to the mark, if there is one.
+    pub fn rewind(&mut self) {
+        if let Some((totals, params)) = self.marked.take() {
+            (self.totals, self.params) = (totals, params);
+            self.rows.rewind();
+        }
+    }
+
     /// Begins a block: time goes on, and what is due happens.
     ///
     /// # Errors
@@ -261,6 +291,7 @@ impl State {
             Action::Seal { round, commitment, deposit } => self.seal(*round, tx.payer, *commitment, *deposit),
             Action::Reveal { round, side, price, salt } => self.reveal(*round, tx.payer, (*side, *price), salt),
             Action::EndSale { round, seller } => self.end_sale(tx.payer, *round, *seller),
+            Action::Endorse { validator, power } => self.endorse(tx.payer, *validator, *power),
         }
     }
 

@@ -14,11 +14,13 @@ pub(crate) struct Table<K, V> {
     undo: Vec<(K, Option<V>)>,
     /// Keys that changed since they were last taken, in no order, perhaps twice.
     changed: Vec<K>,
+    /// What stood at a key before each commit since [`Self::mark`], oldest first.
+    marked: Option<Vec<(K, Option<V>)>>,
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), undo: Vec::new(), changed: Vec::new() }
+        Self { rows: BTreeMap::new(), undo: Vec::new(), changed: Vec::new(), marked: None }
     }
 }
 
@@ -72,7 +74,32 @@ impl<K: Ord + Copy, V: Clone> Table<K, V> {
 
     /// Keeps what was changed.
     pub fn commit(&mut self) {
-        self.changed.extend(self.undo.drain(..).map(|(key, _)| key));
+        self.changed.extend(self.undo.iter().map(|(key, _)| *key));
+        match &mut self.marked {
+            Some(marked) => marked.append(&mut self.undo),
+            None => self.undo.clear(),
+        }
+    }
+
+    /// From here on, even what was committed can be taken back.
+    pub fn mark(&mut self) {
+        self.marked = Some(Vec::new());
+    }
+
+    /// Forgets the mark, and keeps what came after it.
+    pub fn keep(&mut self) {
+        self.marked = None;
+    }
+
+    /// Takes back what was committed since the mark.
+    pub fn rewind(&mut self) {
+        for (key, before) in self.marked.take().unwrap_or_default().into_iter().rev() {
+            match before {
+                Some(row) => self.rows.insert(key, row),
+                None => self.rows.remove(&key),
+            };
+            self.changed.push(key);
+        }
     }
 
     /// Takes back what was changed since the last commit.

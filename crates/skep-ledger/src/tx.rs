@@ -167,6 +167,13 @@ pub enum Action {
         /// Who sells.
         seller: NodeId,
     },
+    /// Endorses, as a validator, that a key validates with this power.
+    Endorse {
+        /// Whose key.
+        validator: NodeId,
+        /// Its power; 0 unseats it.
+        power: u64,
+    },
 }
 
 impl Statement for Tx {

@@ -77,7 +77,7 @@ fn a_changed_transaction_is_refused_or_lawful() {
     }
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (0..18).collect::<Vec<u8>>(), "every kind of action");
+    assert_eq!(kinds, (0..19).collect::<Vec<u8>>(), "every kind of action");
 }
 
 #[test]

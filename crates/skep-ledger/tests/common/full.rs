@@ -42,7 +42,8 @@ pub fn rounds() -> [Round; 3] {
 
 /// Node 1 has a tab with 2, an order that takes bids and one that is leased to 2; an hour of the first round is sold.
 pub fn full() -> State {
-    let mut state = funded(&[1, 2, 3, 4].map(node));
+    let mut state = seated(&[1, 2, 3, 4].map(node), &[(node(1), 2), (node(2), 1)]);
+    act(&mut state, node(2), Action::Endorse { validator: node(9), power: 4 }).unwrap();
     let [first, second, third] = rounds();
     let post = Action::Post { model: MODEL, ask: ask(&state) };
     act(&mut state, node(2), post).unwrap();
@@ -111,6 +112,7 @@ pub fn every_action(state: &State) -> Vec<(NodeId, Action)> {
         (1, Action::Dismiss { order: leased, provider: Some(node(2)) }),
         (1, Action::Seal { round: third, commitment: sealed, deposit: Amount(100_000) }),
         (3, reveal),
+        (1, Action::Endorse { validator: node(9), power: 3 }),
     ];
     let seller = if state.sale(first, node(4)).is_some() { node(4) } else { node(2) };
     let sale = (state.sale(first, seller).unwrap().buyer, Action::EndSale { round: first, seller });

@@ -61,7 +61,15 @@ pub fn node(number: u8) -> NodeId {
 
 /// A ledger at [`NOW`], with work paid so that each account has money.
 pub fn funded(accounts: &[NodeId]) -> State {
+    seated(accounts, &[])
+}
+
+/// The same with validators.
+pub fn seated(accounts: &[NodeId], validators: &[(NodeId, u64)]) -> State {
     let mut state = State::new(CHAIN, Params { subsidy_max: Amount(u64::MAX), ..Params::default() }, NOW).unwrap();
+    if !validators.is_empty() {
+        state.seat_first(validators).unwrap();
+    }
     for account in accounts {
         state.rule(&Ruling::Work { provider: *account, work: 1 }).unwrap();
     }
