@@ -81,7 +81,9 @@ impl State {
             self.rows.endorsements.iter().filter(|(_, other)| **other == wanted).map(|(voter, _)| *voter).collect();
         let agreed = of_one_mind.iter().filter_map(|voter| self.rows.validators.get(voter)).sum();
         if is_quorum(agreed, total) {
-            of_one_mind.iter().for_each(|voter| drop(self.rows.endorsements.take(voter)));
+            for voter in &of_one_mind {
+                self.rows.endorsements.take(voter);
+            }
             self.seat(wanted)?;
         }
         Ok(())

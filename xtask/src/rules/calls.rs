@@ -8,8 +8,16 @@ use crate::tree::{File, Tree};
 /// The crates that may hold `unsafe`: vector instructions, and mapped files.
 const UNSAFE_CRATES: [&str; 2] = ["skep-kernels", "skep-map"];
 /// Crates whose answers depend on their arguments only.
-pub const PURE: [&str; 7] =
-    ["skep-types", "skep-kernels", "skep-plan", "skep-directory", "skep-ledger", "skep-owner", "skep-session"];
+pub const PURE: [&str; 8] = [
+    "skep-types",
+    "skep-kernels",
+    "skep-plan",
+    "skep-directory",
+    "skep-ledger",
+    "skep-owner",
+    "skep-consensus",
+    "skep-session",
+];
 /// Crates that are pure but for files.
 pub const TOUCHES_FILES: [&str; 4] = ["skep-map", "skep-model", "skep-store", "skep-train"];
 /// Crates that may print: the binary, and what never ships.

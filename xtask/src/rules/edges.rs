@@ -23,6 +23,7 @@ const HOUSE: &[Place] = &[
     Place { name: "skep-directory", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-ledger", floor: 2, imports: &["skep-types"] },
     Place { name: "skep-owner", floor: 2, imports: &[] },
+    Place { name: "skep-consensus", floor: 3, imports: &["skep-types", "skep-ledger"] },
     Place { name: "skep-net", floor: 3, imports: &["skep-types", "skep-directory"] },
     Place { name: "skep-sensors", floor: 3, imports: &["skep-owner"] },
     Place { name: "skep-store", floor: 3, imports: &["skep-types"] },
