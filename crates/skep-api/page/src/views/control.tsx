@@ -1,12 +1,13 @@
 // The control of one setting, by its kind; where its value comes from; what the node said of the last change.
 
 import type { ComponentChildren } from "preact";
-import { useRef } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { readAmount, unitsFor, valueText, wordText, writeAmount, type Field, type Kind, type Raw } from "../lib/limits";
 import { withTitles } from "../ui/named";
 import { inline } from "../ui/rich";
 import { limits, setLimit, type LimitsState } from "../store/limits";
 import { useStore } from "../store/store";
+import { Week } from "./week";
 
 interface Props {
   field: Field;
@@ -38,18 +39,33 @@ function Switch({ field, raw, about, set }: Props) {
   );
 }
 
+/** What somebody is typing, which nothing that comes from the node may disturb; after it what holds is shown again. */
+function useDraft(shown: string) {
+  const [draft, setDraft] = useState<string | null>(null);
+  const onInput = (event: { currentTarget: HTMLInputElement }) => setDraft(event.currentTarget.value);
+  return { value: draft ?? shown, onInput, end: () => setDraft(null) };
+}
+
 function Text({ field, raw, about, set }: Props) {
+  const { value, onInput, end } = useDraft(String(raw));
   return (
-    <input
-      class="entry wide"
-      type="text"
-      value={String(raw)}
-      aria-label={field.title}
-      aria-describedby={about}
-      autocomplete="off"
-      spellcheck={false}
-      onChange={(event) => set(event.currentTarget.value.trim())}
-    />
+    <>
+      <input
+        class="entry wide"
+        type="text"
+        value={value}
+        aria-label={field.title}
+        aria-describedby={about}
+        autocomplete="off"
+        spellcheck={false}
+        onInput={onInput}
+        onChange={(event) => {
+          end();
+          set(event.currentTarget.value.trim());
+        }}
+      />
+      <Week schedule={String(raw)} />
+    </>
   );
 }
 
@@ -60,8 +76,10 @@ function Number_({ field, raw, about, set, kind }: Props & { kind: Extract<Kind,
   const none = raw === "none";
   const amount = none ? null : kind.bytes ? readAmount(raw) : { number: Number(raw), unit: kind.unit };
   const rate = kind.unit === "bytes per second";
+  const { value: shown, onInput, end } = useDraft(String(amount?.number ?? ""));
   const send = () => {
     const value = number.current?.valueAsNumber ?? Number.NaN;
+    end();
     if (Number.isNaN(value)) return;
     set(kind.bytes ? writeAmount({ number: value, unit: unit.current?.value ?? "B" }) : value);
   };
@@ -73,13 +91,14 @@ function Number_({ field, raw, about, set, kind }: Props & { kind: Extract<Kind,
         class="entry"
         type="number"
         inputMode="decimal"
-        value={amount?.number ?? ""}
+        value={shown}
         min={kind.bytes ? 0 : kind.min}
         max={kind.bytes ? undefined : kind.max}
         step={kind.bytes ? "any" : 1}
         disabled={none}
         aria-label={field.title}
         aria-describedby={about}
+        onInput={onInput}
         onChange={send}
       />
       {kind.bytes ? (
@@ -150,7 +169,8 @@ export function Outcome({ of, id }: { of: string; id: string }) {
       <span role="status">{mine === "saved" && <span class="saved">Saved</span>}</span>
       {refused && (
         <p class="refused" role="alert" data-testid="refused">
-          {inline(withTitles(refused.message, fields))} {refused.hint && inline(withTitles(refused.hint, fields))}
+          {/* The sentence says what is taken; the hint beside it is for programs. */}
+          {inline(withTitles(refused.message, fields))}
         </p>
       )}
     </div>

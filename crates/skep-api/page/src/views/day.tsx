@@ -7,8 +7,9 @@ const percent = (share: number): string => `${(share * 100).toFixed(3)}%`;
 /** Hours between two marks: few enough for a phone. */
 const STEP = 6;
 
-/** From here on the text of a mark would go over the end of the bar. */
-const LATE = 0.87;
+/** Outside of these the text of a mark would go over the end of the bar. */
+const EARLY = 0.07;
+const LATE = 0.93;
 
 function Bar({ segments, now }: { segments: Segment[]; now: number }) {
   const start = segments[0]?.from ?? now;
@@ -28,7 +29,7 @@ function Bar({ segments, now }: { segments: Segment[]; now: number }) {
       </div>
       <div class="day-hours" aria-hidden="true">
         {hoursOf(now, STEP).map(({ text, at }) => (
-          <span key={text} class={at > LATE ? "late" : undefined} style={{ left: percent(at) }}>
+          <span key={text} class={at > LATE ? "late" : at < EARLY ? "early" : undefined} style={{ left: percent(at) }}>
             {text}
           </span>
         ))}

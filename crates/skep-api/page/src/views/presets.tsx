@@ -35,7 +35,7 @@ function Gives({ fields, preset, memory }: { fields: Field[]; preset: string; me
 
 export function Presets() {
   const { view, fields } = useStore(limits);
-  const memory = useStore(machine).view?.machine.memory_bytes ?? null;
+  const memory = useStore(machine).view?.machine.memory_bytes || null;
   const field = presetField(fields);
   if (!view || !field || field.kind.is !== "choice") return null;
   const chosen = view.values[field.key]?.raw;

@@ -10,8 +10,9 @@ import { WithSettings } from "../ui/named";
 function partText([start, end]: [number, number], model: string | null): string {
   const { view } = network.value;
   const blocks = start + 1 === end ? `block ${start}` : `blocks ${start} to ${end - 1}`;
-  const whole = view && view.model.name === model ? `, which has ${view.model.blocks}` : "";
-  return `It holds ${blocks} of ${model ?? "a model"}${whole}, and computes these for every answer that passes through.`;
+  const all = view && view.model.name === model ? view.model.blocks : null;
+  if (all === end - start) return `It holds all ${all} blocks of ${model}, so it can answer by itself.`;
+  return `It holds ${blocks} of ${model ?? "a model"}${all === null ? "" : `, which has ${all}`}, and computes these for every answer that passes through.`;
 }
 
 export function Holds({ view }: { view: MachineView }) {

@@ -80,12 +80,20 @@ export function FirstAnswer({ desk }: { desk: Desk }) {
   const { chat, writing } = useStore(desk.state);
   const [begun, setBegun] = useState<string | null>(null);
   const { box, onScroll } = useFollow(chat);
+  const whole = useStore(network).view?.model.available;
   const mine = begun !== null && begun === chat.id;
   const ask = (text: string) => {
     if (!mine) desk.newChat("chat");
     setBegun(desk.state.value.chat.id);
     void desk.send(text);
   };
+  if (whole === false) {
+    return (
+      <p class="lead" role="status">
+        Not yet: a part of the model is held by no machine now. Answers begin as soon as another machine takes it up; the chat tells when.
+      </p>
+    );
+  }
   return (
     <>
       <p class="lead">Ask it something. The answer is computed by the machines of your network, and by nobody else.</p>

@@ -66,7 +66,7 @@ function HowMuch({ view }: { view: MachineView }) {
   );
 }
 
-const TITLES = ["What is this machine for?", "How much may it lend?", "Your network is private", "It answers already"];
+const TITLES = ["What is this machine for?", "How much may it lend?", "Your network is private", "Ask something"];
 
 function Progress({ step, skipped }: { step: number; skipped: number | null }) {
   return (
