@@ -120,7 +120,9 @@ async fn invite<B: Backend>(State(api): State<Api<B>>, request: Request) -> Resu
             InviteRefused::ThisMachineOnly => {
                 (StatusCode::CONFLICT, "start it with `skep up --listen 0.0.0.0:7537`, so that other machines reach it")
             }
-            InviteRefused::Elsewhere(_) => (StatusCode::CONFLICT, "run `skep invite` on that machine"),
+            InviteRefused::Elsewhere(_) => {
+                (StatusCode::CONFLICT, "run `skep invite` on one of them: `skep members` lists them")
+            }
             InviteRefused::Hours(_) | InviteRefused::Uses(_) => (StatusCode::BAD_REQUEST, "choose another number"),
         };
         ApiError::refuse(status, refused.to_string(), hint).code("no_invite")

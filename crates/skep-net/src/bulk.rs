@@ -182,6 +182,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, connection: Connection) {
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
         connection.close(CLOSE_CROWDED, b"too many connections");
     }
+    {
+        let mut stores = shared.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.retain(|store| store.close_reason().is_none());
+        stores.push(connection.clone());
+    }
     let link = Arc::new(BulkLink { connection, refusals: AtomicU32::new(0) });
     while let Ok((send, receive)) = link.connection.accept_bi().await {
         if link.refusals.load(Ordering::Relaxed) >= REFUSALS {

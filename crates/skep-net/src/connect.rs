@@ -1,20 +1,20 @@
 //! Reaching a peer and opening streams to it.
 
-use crate::link::{CLOSE_STALE, FailedDial, Link};
+use crate::link::{CLOSE_STALE, CLOSE_UNWELCOME, FailedDial, Link};
 use crate::message::encode;
 use crate::net::{ALPN, Shared};
 use crate::stream::{
     CONTROL, ControlReceiver, ControlSender, DATA, DIRECTORY, DataSender, DirectorySender, FIGURES, FiguresSender,
-    Inbox, JOIN, Outbox,
+    Inbox, JOIN, Outbox, REGISTER, RegisterReceiver, RegisterSender,
 };
 use crate::{NetError, heartbeat, serve};
 use iroh::endpoint::Connection;
 use iroh::{EndpointAddr, PublicKey, TransportAddr};
 use skep_types::NodeId;
-use skep_types::wire::{Join, JoinReply, MAX_ADDRS, MemberHello, Peer, StreamHello};
+use skep_types::wire::{Join, JoinReply, MAX_ADDRS, MemberHello, Peer, RegisterHello, StreamHello};
 use std::{
     future::Future,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
@@ -74,6 +74,29 @@ impl Shared {
         let mut bytes = vec![DIRECTORY];
         encode(to.node, hello, &mut bytes)?;
         Ok(DirectorySender(self.open_one_way(to, bytes).await?))
+    }
+
+    pub(crate) async fn open_register(
+        self: &Arc<Self>,
+        to: &Peer,
+        hello: RegisterHello,
+    ) -> Result<(RegisterSender, RegisterReceiver), NetError> {
+        let mut bytes = vec![REGISTER];
+        encode(to.node, hello, &mut bytes)?;
+        let (outbox, inbox) = self.open_both(to, bytes).await?;
+        Ok((RegisterSender(outbox), RegisterReceiver(inbox)))
+    }
+
+    /// Closes what connections there are with a machine.
+    pub(crate) fn expel(&self, node: NodeId) {
+        let links = self.book().links(node);
+        for link in links {
+            link.connection.close(CLOSE_UNWELCOME, b"no member any more");
+        }
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        for store in stores.iter().filter(|store| *store.remote_id().as_bytes() == node.0) {
+            store.close(CLOSE_UNWELCOME, b"no member any more");
+        }
     }
 
     /// Opens a unidirectional stream with its first bytes.

@@ -1,6 +1,6 @@
 //! Finding a network on the local network, where the owners of both machines have chosen that.
 //!
-//! The machine that began a network says once in [`SAY_EVERY`], on each of its IPv4 interfaces, to the multicast group [`GROUP`]: the text of
+//! The machine that began a network, and each of its doorkeepers, says once in [`SAY_EVERY`], on each of its IPv4 interfaces, to the multicast group [`GROUP`]: the text of
 //! an [`Invite`]'s link, and nothing else. A packet lives for one hop, so it stays on the local network. Who looks for a network takes
 //! the invites that it hears, and only those which their networks signed. So whoever is on the local network may join: that is what the
 //! owner chooses.

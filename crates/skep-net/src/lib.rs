@@ -17,7 +17,7 @@
 //! | 3 | bidirectional | join: one [`Join`](skep_types::wire::Join) one way, one [`JoinReply`](skep_types::wire::JoinReply) the other |
 //! | 5 | unidirectional | figures: any number of [`NodeFigures`](skep_types::wire::NodeFigures) |
 //! | 6 | unidirectional | directories: one [`MemberHello`](skep_types::wire::MemberHello), then any number of [`skep_directory::Message`] |
-//!
+//! | 7 | bidirectional | register: one [`RegisterHello`](skep_types::wire::RegisterHello), then [`RegisterPage`](skep_types::wire::RegisterPage)s both ways |
 //! | 4 | bidirectional, on a connection for weights | store: one [`StoreAsk`](skep_types::wire::StoreAsk) one way, one [`StoreAnswer`](skep_types::wire::StoreAnswer) and perhaps the bytes of a slice the other |
 //!
 //! A message is its length as a little-endian `u32`, from 1 to [`MAX_CONTROL_BYTES`](skep_types::wire::MAX_CONTROL_BYTES), and that
@@ -50,7 +50,7 @@
 //! | 4 | the receiver takes no more streams, for instance because it is closing |
 //!
 //! A connection is closed with 0 (the machine leaves), 1 (this one is silent and the machine answers on another or has moved),
-//! 2 (too many connections), 3 (too many joins without a welcome, or too many refusals) or 4 (nobody used it for two minutes).
+//! 2 (too many connections), 3 (too many joins without a welcome, too many refusals, or a machine that is no member any more) or 4 (nobody used it for two minutes).
 //!
 //! Everything runs on the caller's tokio runtime: long computations there would delay heartbeats, so they belong on other threads.
 
@@ -79,7 +79,7 @@ mod yielding;
 pub use bulk::{SliceReceiver, SliceSender, StoreAsked, StoreLink, StoreResponder};
 pub use config::{NetConfig, NetLimits};
 pub use error::NetError;
-pub use invite::{is_signed, is_signed_pass};
+pub use invite::{is_signed, is_signed_delegation, is_signed_pass, is_signed_removal};
 pub use key::load_or_create_key;
 pub use lan::{announce, networks_heard};
 pub use net::{Net, NetEvent, NetStats};
@@ -88,6 +88,6 @@ pub use random::random_bytes;
 pub use relay::Way;
 pub use stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
-    FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder,
+    FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder, RegisterReceiver, RegisterSender,
 };
 pub use watch::Watch;

@@ -6,7 +6,7 @@ use skep_directory::MESSAGE_BYTES_MAX;
 use skep_types::NodeId;
 use skep_types::wire::{
     Control, ControlReply, Fault, Join, JoinReply, MAX_ADDRS, MAX_CONTROL_BYTES, MAX_REASON_BYTES, MemberHello,
-    NodeFigures, StoreAnswer, StoreAsk, StreamHello,
+    NodeFigures, RegisterHello, RegisterPage, StoreAnswer, StoreAsk, StreamHello,
 };
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= MAX_CONTROL_BYTES);
@@ -39,6 +39,14 @@ impl Message for StreamHello {}
 impl Message for NodeFigures {}
 
 impl Message for MemberHello {}
+
+impl Message for RegisterHello {}
+
+impl Message for RegisterPage {
+    fn fault(&self) -> Option<&'static str> {
+        self.fault()
+    }
+}
 
 impl Message for skep_directory::Message {
     fn fault(&self) -> Option<&'static str> {

@@ -6,12 +6,12 @@ use crate::goodput::Goodput;
 use crate::link::Book;
 use crate::stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
-    FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder,
+    FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder, RegisterReceiver, RegisterSender,
 };
 use crate::{NetConfig, NetError, NetLimits, Watch, Way, idle, relay, serve, watch};
-use iroh::endpoint::{IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
+use iroh::endpoint::{Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
 use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
-use skep_types::wire::{Join, JoinReply, MAX_ADDRS, MemberHello, Peer, StreamHello};
+use skep_types::wire::{Join, JoinReply, MAX_ADDRS, MemberHello, Peer, RegisterHello, StreamHello};
 use skep_types::{NodeId, Relay};
 use std::{
     fmt,
@@ -84,6 +84,17 @@ pub enum NetEvent {
         /// What it says.
         messages: DirectoryReceiver,
     },
+    /// A member compares what it knows of the network's members with what this machine knows.
+    Register {
+        /// Who.
+        from: NodeId,
+        /// What says that it is a member, which nobody has checked; and what sums up what it knows.
+        hello: RegisterHello,
+        /// What this machine knows goes here.
+        tell: RegisterSender,
+        /// What the member knows comes here.
+        told: RegisterReceiver,
+    },
     /// A node begins to tell its figures.
     Figures {
         /// Who.
@@ -110,6 +121,7 @@ impl fmt::Debug for NetEvent {
             Self::Data { from, .. } => ("Data", from),
             Self::Join { from, .. } => ("Join", from),
             Self::Directory { from, .. } => ("Directory", from),
+            Self::Register { from, .. } => ("Register", from),
             Self::Figures { from, .. } => ("Figures", from),
             Self::Down { node } => ("Down", node),
             Self::Up { node } => ("Up", node),
@@ -153,6 +165,8 @@ pub(crate) struct Shared {
     pub(crate) resting: AtomicBool,
     /// Connections for weights that other machines hold.
     pub(crate) bulk: AtomicUsize,
+    /// Those connections, and some that are closed.
+    pub(crate) stores: Mutex<Vec<Connection>>,
     /// Where their questions go.
     pub(crate) asked: Mutex<Option<mpsc::Sender<StoreAsked>>>,
     events: Mutex<Option<mpsc::Sender<NetEvent>>>,
@@ -226,6 +240,7 @@ impl Net {
             closed: AtomicBool::new(false),
             resting: AtomicBool::new(false),
             bulk: AtomicUsize::new(0),
+            stores: Mutex::default(),
             asked: Mutex::default(),
             events: Mutex::new(Some(sender)),
             book: Mutex::default(),
@@ -302,6 +317,23 @@ impl Net {
     /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
     pub async fn open_directory(&self, to: &Peer, hello: MemberHello) -> Result<DirectorySender, NetError> {
         self.shared.open_directory(to, hello).await
+    }
+
+    /// Opens a stream to compare what this machine knows of the network's members with what `to` knows.
+    ///
+    /// # Errors
+    /// When `to` cannot be reached within [`NetLimits::connect_timeout`].
+    pub async fn open_register(
+        &self,
+        to: &Peer,
+        hello: RegisterHello,
+    ) -> Result<(RegisterSender, RegisterReceiver), NetError> {
+        self.shared.open_register(to, hello).await
+    }
+
+    /// Closes all connections with a machine that is no member any more, and so ends all streams with it. It may connect again.
+    pub fn expel(&self, node: NodeId) {
+        self.shared.expel(node);
     }
 
     /// Connects to a machine unless it is connected already.

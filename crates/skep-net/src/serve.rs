@@ -5,12 +5,13 @@ use crate::link::{CLOSE_CROWDED, Link};
 use crate::net::{BULK_ALPN, LOOK, NetEvent, Shared};
 use crate::stream::{
     CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, DIRECTORY,
-    DirectoryReceiver, FIGURES, FiguresReceiver, FrameReceiver, Inbox, JOIN, JoinResponder, Outbox,
+    DirectoryReceiver, FIGURES, FiguresReceiver, FrameReceiver, Inbox, JOIN, JoinResponder, Outbox, REGISTER,
+    RegisterReceiver, RegisterSender,
 };
 use crate::{NetError, bulk, heartbeat, relay};
 use iroh::endpoint::{Connection, Incoming};
 use skep_types::NodeId;
-use skep_types::wire::{Join, JoinReply, MemberHello, StreamHello};
+use skep_types::wire::{Join, JoinReply, MemberHello, RegisterHello, StreamHello};
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -132,6 +133,7 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
     let first = within(shared.limits.hello_timeout, node, "the hello", async {
         Ok(match inbox.byte().await? {
             Some(CONTROL) => inbox.message::<MemberHello>().await?.map_or(First::Other, First::Control),
+            Some(REGISTER) => inbox.message::<RegisterHello>().await?.map_or(First::Other, First::Register),
             Some(JOIN) if link.may_join() => {
                 inbox.message::<Join>().await?.map_or(First::Other, |join| First::Join(Box::new(join)))
             }
@@ -142,6 +144,10 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
         Ok(First::Control(hello)) => {
             let (requests, replies) = (ControlRequests(inbox), ControlReplies(outbox.urgent()));
             offer(&shared, NetEvent::Control { from: node, hello, requests, replies }).await;
+        }
+        Ok(First::Register(hello)) => {
+            let (tell, told) = (RegisterSender(outbox.urgent()), RegisterReceiver(inbox));
+            offer(&shared, NetEvent::Register { from: node, hello, tell, told }).await;
         }
         Ok(First::Join(join)) if join.peer.node == node => {
             offer(&shared, NetEvent::Join { from: node, join: *join, reply: JoinResponder { outbox, link } }).await;
@@ -172,6 +178,7 @@ enum OneWay {
 /// What a bidirectional stream turned out to be.
 enum First {
     Control(MemberHello),
+    Register(RegisterHello),
     Join(Box<Join>),
     Other,
 }
@@ -194,6 +201,10 @@ async fn offer(shared: &Shared, event: NetEvent) {
         Some(NetEvent::Control { mut requests, mut replies, .. }) => {
             requests.0.refuse(CODE_BUSY);
             replies.0.reset(CODE_BUSY);
+        }
+        Some(NetEvent::Register { mut tell, mut told, .. }) => {
+            told.0.refuse(CODE_BUSY);
+            tell.0.reset(CODE_BUSY);
         }
         Some(NetEvent::Join { mut reply, .. }) => reply.outbox.reset(CODE_BUSY),
         _ => {}

@@ -9,6 +9,7 @@ use iroh::endpoint::{ReadError, RecvStream, SendStream, VarInt, WriteError};
 use skep_types::NodeId;
 use skep_types::wire::{
     Control, ControlReply, FRAME_HEADER_BYTES, Frame, FrameHeader, JoinReply, MAX_CONTROL_BYTES, NodeFigures,
+    RegisterPage,
 };
 use std::sync::{Arc, atomic::Ordering};
 use std::time::Instant;
@@ -19,6 +20,7 @@ pub(crate) const JOIN: u8 = 3;
 pub(crate) const STORE: u8 = 4;
 pub(crate) const FIGURES: u8 = 5;
 pub(crate) const DIRECTORY: u8 = 6;
+pub(crate) const REGISTER: u8 = 7;
 
 pub(crate) const CODE_HELLO: VarInt = VarInt::from_u32(1);
 pub(crate) const CODE_MALFORMED: VarInt = VarInt::from_u32(2);
@@ -325,6 +327,17 @@ receiver!(
     /// The other end of it. Who reads slowly makes the member wait.
     DirectoryReceiver,
     skep_directory::Message
+);
+
+sender!(
+    /// One side's pages of a register stream. Dropping it ends them.
+    RegisterSender,
+    RegisterPage
+);
+receiver!(
+    /// The other side's pages of a register stream.
+    RegisterReceiver,
+    RegisterPage
 );
 
 /// The sending end of a data stream. Dropping it ends the stream, well unless a send was dropped half-way.

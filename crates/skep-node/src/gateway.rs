@@ -2,9 +2,10 @@
 
 mod answering;
 mod discover;
+mod door;
 mod planning;
 
-use crate::admission::{self, Admission};
+use crate::admission::Admission;
 use crate::answers::Answers;
 use crate::driver::{Driver, Returns};
 use crate::generate::{ChatMessage, GenerateError, ModelCard, NetworkView, Prompt, Summary};
@@ -17,7 +18,7 @@ use skep_net::Net;
 use skep_plan::{Label, Network};
 use skep_session::{Effect, Input, Limits};
 use skep_types::wire::{Join, Peer, SessionId};
-use skep_types::{Invite, MAX_INVITE_USES, ModelId, NodeId, PASS_SECONDS, Pass};
+use skep_types::{ModelId, NodeId};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,7 @@ use tokio::task::AbortHandle;
 
 pub(crate) use answering::hops;
 pub(crate) use discover::{discover, figures};
+pub use door::{InviteRefused, MAX_INVITE_HOURS};
 pub(crate) use planning::kv_bytes;
 
 /// The part of a model file that a gateway needs: it holds no weights.
@@ -78,28 +80,8 @@ pub enum UnplugError {
     Unknown(NodeId),
 }
 
-/// The longest time that an invite may last, in hours: 30 days.
-pub const MAX_INVITE_HOURS: u32 = 720;
-
 /// A gateway that nobody asks for anything for so long lets its heartbeats go slowly.
 const REST_AFTER: Duration = Duration::from_secs(4);
-
-/// Why an invite cannot be made.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InviteRefused {
-    /// No other machine could use it.
-    #[error("this network listens on this machine only, so nobody else can join it")]
-    ThisMachineOnly,
-    /// Only the machine that began the network lets others in.
-    #[error("only the machine that began this network, {}, can invite", .0.short())]
-    Elsewhere(NodeId),
-    /// It would end at once, or last too long.
-    #[error("an invite lasts 1 to {MAX_INVITE_HOURS} hours, not {0}")]
-    Hours(u32),
-    /// It would let nobody in, or too many.
-    #[error("an invite is for 1 to {MAX_INVITE_USES} machines, not {0}")]
-    Uses(u16),
-}
 
 /// Ends the process of a node that this program started. Returns whether there was one.
 pub type Unplug = Arc<dyn Fn(NodeId) -> bool + Send + Sync>;
@@ -160,26 +142,6 @@ impl Gateway {
     /// Lets [`Gateway::unplug`] end processes; only the demo does that.
     pub fn set_unplug(&self, unplug: Unplug) {
         *self.inner.unplug.lock().unwrap_or_else(PoisonError::into_inner) = Some(unplug);
-    }
-
-    /// An invite for `uses` machines, which ends after so many hours.
-    ///
-    /// # Errors
-    /// [`InviteRefused`].
-    pub fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {
-        if let Some(network) = self.inner.admission.elsewhere() {
-            return Err(InviteRefused::Elsewhere(network));
-        }
-        if self.inner.admission.is_open() {
-            return Err(InviteRefused::ThisMachineOnly);
-        }
-        if !(1..=MAX_INVITE_HOURS).contains(&hours) {
-            return Err(InviteRefused::Hours(hours));
-        }
-        if !(1..=MAX_INVITE_USES).contains(&uses) {
-            return Err(InviteRefused::Uses(uses));
-        }
-        Ok(self.inner.net.invite(admission::now().saturating_add(u64::from(hours) * 3600), uses))
     }
 
     /// The models that can be asked.
@@ -272,30 +234,6 @@ impl Gateway {
         drop(permit);
     }
 
-    /// Takes a node of another machine into the network if it may join; see [`Admission`].
-    pub(crate) async fn admit(&self, mut join: Join) -> Result<Pass, String> {
-        let node = join.peer.node;
-        self.let_in(node, join.invite.take()).await?;
-        self.join(join)?;
-        Ok(self.pass(node))
-    }
-
-    /// Says that a node is a member.
-    pub(crate) fn pass(&self, node: NodeId) -> Pass {
-        self.inner.net.pass(node, admission::now().saturating_add(PASS_SECONDS))
-    }
-
-    /// Remembers the key of a node that may join.
-    pub(crate) async fn let_in(&self, node: NodeId, invite: Option<Invite>) -> Result<(), String> {
-        let gateway = self.clone();
-        let admitted =
-            tokio::task::spawn_blocking(move || gateway.inner.admission.admit(admission::now(), node, invite.as_ref()));
-        match admitted.await {
-            Ok(admitted) => admitted.map_err(|refusal| refusal.to_string()),
-            Err(_) => Err("this gateway is ending".into()),
-        }
-    }
-
     /// What the living offer.
     pub(crate) fn offers(&self) -> Vec<skep_plan::Offer> {
         self.state().members.offers()
@@ -311,7 +249,7 @@ impl Gateway {
             return Err(format!("the model has {} blocks, not {}", config.n_blocks, join.blocks.end()));
         }
         let far = join.peer.node != self.inner.net.node_id();
-        let join = Join { invite: None, ..join };
+        let join = Join { invite: None, pass: None, ..join };
         tracing::info!(node = %join.peer.node.short(), blocks = %join.blocks, "a node joined");
         {
             let mut state = self.state();

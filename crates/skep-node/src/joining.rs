@@ -6,7 +6,7 @@ use crate::node::NodeError;
 use crate::swarm::Swarm;
 use skep_net::{Net, NetError};
 use skep_types::BlockRange;
-use skep_types::wire::{Join, JoinReply, Peer};
+use skep_types::wire::{Join, JoinReply, MAX_DOORS, Peer};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +24,8 @@ const JOIN_TRIES: u32 = 3;
 pub(crate) struct Announcer {
     net: Net,
     own: Option<Gateway>,
-    far: Option<Peer>,
+    /// Machines that let this one in, the one that is asked now first; none if this node began its network.
+    doors: Mutex<Vec<Peer>>,
     membership: Membership,
     /// What is said now.
     join: Mutex<Join>,
@@ -35,11 +36,11 @@ pub(crate) struct Announcer {
 }
 
 impl Announcer {
-    pub(crate) fn new(net: Net, own: Option<Gateway>, far: Option<Peer>, membership: Membership, join: Join) -> Self {
+    pub(crate) fn new(net: Net, own: Option<Gateway>, doors: Vec<Peer>, membership: Membership, join: Join) -> Self {
         Self {
             net,
             own,
-            far,
+            doors: Mutex::new(doors),
             membership,
             join: Mutex::new(join),
             unheard: AtomicBool::new(true),
@@ -52,9 +53,31 @@ impl Announcer {
         self.join().blocks
     }
 
-    /// The machine whose gateway this node joined.
-    pub(crate) fn far(&self) -> Option<&Peer> {
-        self.far.as_ref()
+    /// The machine whose gateway this node joined, if it did not begin its network.
+    pub(crate) fn far(&self) -> Option<Peer> {
+        self.doors().first().cloned()
+    }
+
+    fn doors(&self) -> MutexGuard<'_, Vec<Peer>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks another door from now on, if this node knows of one.
+    fn turn(&self) {
+        let met = |node| self.own.as_ref().and_then(|own| own.member(node)).map(|(peer, _)| peer);
+        let known = self.membership.door_peers(met);
+        let mut doors = self.doors();
+        if doors.is_empty() {
+            return;
+        }
+        doors.rotate_left(1);
+        for door in known {
+            match doors.iter().position(|other| other.node == door.node) {
+                Some(at) => doors[at] = door,
+                None if doors.len() < MAX_DOORS => doors.push(door),
+                None => {}
+            }
+        }
     }
 
     /// Says from now on that other blocks are served. A gateway that cannot be reached now is told later.
@@ -70,17 +93,26 @@ impl Announcer {
         self.join.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says it for the first time.
+    /// Says it for the first time, to the first door that takes this node in.
     ///
     /// # Errors
-    /// As [`Announcer::say`]; but who is a member already finds the others without the machine that began the network.
+    /// As [`Announcer::say`]; but who is a member already finds the others while none of the doors answers.
     pub(crate) async fn first(&self) -> Result<(), NodeError> {
-        match (self.say().await, &self.far) {
-            (Err(NodeError::Net(fault)), Some(far)) if self.membership.hello().pass.is_some() => {
-                tracing::warn!(network = %far.node.short(), %fault, "the machine that began this network does not answer");
+        let doors = self.doors().len();
+        let mut said = self.say().await;
+        for _ in 1..doors {
+            if !matches!(said, Err(NodeError::Net(_))) {
+                break;
+            }
+            self.turn();
+            said = self.say().await;
+        }
+        match said {
+            Err(NodeError::Net(fault)) if self.membership.pass().is_some() && self.far().is_some() => {
+                tracing::warn!(%fault, "none of the machines that let others into this network answers");
                 Ok(())
             }
-            (said, _) => said,
+            said => said,
         }
     }
 
@@ -93,9 +125,9 @@ impl Announcer {
         if let Some(own) = &self.own {
             own.join(join).map_err(|reason| NodeError::Refused { reason })?;
         }
-        let Some(far) = &self.far else { return Ok(()) };
+        let Some(far) = self.far() else { return Ok(()) };
         let _turn = self.asking.lock().await;
-        let (told, reply) = self.ask(far).await;
+        let (told, reply) = self.ask(&far).await;
         self.take(told, reply?)
     }
 
@@ -128,38 +160,51 @@ impl Announcer {
     fn told(&self, gateway: &Peer) -> Join {
         let same_machine = gateway.addrs.iter().all(|addr| addr.ip().is_loopback());
         let join = self.join().clone();
-        Join { pid: join.pid.filter(|_| same_machine), ..join }
+        Join { pid: join.pid.filter(|_| same_machine), pass: self.membership.pass(), ..join }
     }
 
     /// Asks again to be taken in whenever the gateway has not answered for a while, so that a restarted gateway finds its nodes, when
-    /// the pass is half over, and when it has not heard of a move. A gateway that stays away is asked ever more rarely.
+    /// the pass is half over, and when it has not heard of a move. A gateway that stays away is asked ever more rarely, and the other doors
+    /// in turn with it. A doorkeeper signs its own pass.
     pub(crate) async fn stay_joined(&self) {
-        let Some(gateway) = &self.far else { return };
-        let _watch = self.net.watch(gateway.node);
         let mut wait = REJOIN_AFTER;
+        let mut watched = None;
         loop {
             tokio::time::sleep(wait).await;
+            let Some(gateway) = self.far() else { return };
+            if watched.as_ref().is_none_or(|(node, _)| *node != gateway.node) {
+                watched = Some((gateway.node, self.net.watch(gateway.node)));
+            }
+            if self.membership.wants_pass()
+                && let Some(pass) = self.membership.pass_for(&self.net, self.net.node_id())
+            {
+                self.membership.keep(&pass);
+            }
             let heard = !self.unheard.load(Ordering::Relaxed);
             if heard && self.net.is_alive(gateway.node) && !self.membership.wants_pass() {
                 wait = REJOIN_AFTER;
                 continue;
             }
             let _turn = self.asking.lock().await;
-            let join = self.told(gateway);
+            let join = self.told(&gateway);
             let told = join.blocks;
-            let reply = self.net.join(gateway, join).await;
+            let reply = self.net.join(&gateway, join).await;
             let welcome = reply.is_ok_and(|reply| self.take(told, reply).is_ok());
+            if !welcome && wait > REJOIN_AFTER {
+                self.turn();
+            }
             wait = if welcome { REJOIN_AFTER } else { (2 * wait).min(REJOIN_AFTER_MOST) };
         }
     }
 }
 
-/// Keeps on the disk who may know the way: the members that the gateway reaches, if there is one, and those that keep directories.
+/// Keeps on the disk who may know the way: the members that the gateway reaches, if there is one, those that keep directories, and doors.
 pub(crate) async fn remember(swarm: Swarm, gateway: Option<Gateway>, membership: Membership) {
     loop {
         tokio::time::sleep(REMEMBER_EVERY).await;
         let mut contacts = swarm.contacts().await;
         contacts.extend(gateway.iter().flat_map(Gateway::offers).map(|offer| offer.peer));
+        contacts.extend(membership.door_peers(|_| None));
         membership.meet(contacts);
     }
 }

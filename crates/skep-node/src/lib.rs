@@ -39,6 +39,7 @@ pub use generate::{
     ChatMessage, Event, FiguresView, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming,
     ModelCard, NetworkView, NodeView, Prompt, Recovery, Resumed, RouteView, Summary, Task,
 };
+pub use membership::DoorRules;
 pub use moving::{Moved, Moves};
 pub use node::{Node, NodeConfig, NodeError};
 pub use stage_host::{PeerLimits, StageLimits};

@@ -178,6 +178,23 @@ impl Members {
         self.by_node.get_mut(&node).map(|member| member.appraisal.tell(told)).is_some()
     }
 
+    /// Forgets a node. Returns whether it was one that lived.
+    pub(crate) fn remove(&mut self, node: NodeId) -> bool {
+        self.links.remove(&node);
+        self.by_node.remove(&node).is_some_and(|member| member.alive)
+    }
+
+    /// Those but `own` that have been alive for so long, those for longest first.
+    pub(crate) fn standing(&self, for_so_long: Duration, own: NodeId) -> Vec<NodeId> {
+        let stands = |(node, member): &(&NodeId, &Member)| {
+            **node != own && member.alive && member.since.elapsed() >= for_so_long
+        };
+        let mut standing: Vec<_> =
+            self.by_node.iter().filter(stands).map(|(node, member)| (member.since, *node)).collect();
+        standing.sort_unstable();
+        standing.into_iter().map(|(_, node)| node).collect()
+    }
+
     /// Whether a node has joined.
     pub(crate) fn is_member(&self, node: NodeId) -> bool {
         self.by_node.contains_key(&node)
@@ -309,7 +326,7 @@ impl Members {
 impl Member {
     /// One that offers and was not reached yet.
     fn away(peer: Peer, terms: &Terms, now: Instant) -> Self {
-        let join = Join { peer, model: terms.model, blocks: terms.blocks, pid: None, invite: None };
+        let join = Join { peer, model: terms.model, blocks: terms.blocks, pid: None, invite: None, pass: None };
         let found = Some(Found { at: now, seq: 0, dialled: false });
         Self {
             join,

@@ -148,7 +148,7 @@ impl Mover {
     /// Rules 2 to 4: serves the new span beside the old one. Returns whether it does.
     async fn carry_out(&self, step: Move) -> Result<bool, NodeError> {
         if let (Some(store), Some(gateway)) = (&self.moves.store, self.announcer.far()) {
-            self.sent.fetch_more(&self.net, gateway, store, step.to).await?;
+            self.sent.fetch_more(&self.net, &gateway, store, step.to).await?;
         }
         let (file, options) = (self.file.clone(), self.stages.options());
         let span = blocking(move || {

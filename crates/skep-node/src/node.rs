@@ -4,7 +4,8 @@ use crate::admission::Admission;
 use crate::gateway::{Gateway, GatewayLimits, ModelFront, discover};
 use crate::joining::{Announcer, remember};
 use crate::links::{Arrival, Links, arrived_control, arrived_data};
-use crate::membership::Membership;
+use crate::membership::gossip::Gossip;
+use crate::membership::{DoorRules, Membership};
 use crate::moving::{Moved, Mover, Moves, View};
 use crate::stage_host::{StageHost, StageLimits};
 use crate::swarm::Swarm;
@@ -43,7 +44,7 @@ pub struct NodeConfig {
     pub stage: StageLimits,
     /// Where a gateway keeps the keys that it has taken in; without a file it forgets them at the end.
     pub admitted: Option<PathBuf>,
-    /// The machine that began the network to join, if another one did.
+    /// A door of the network to join, if another machine began it: without an invite, the one that began it.
     pub join: Option<Peer>,
     /// What lets this node in there, unless its key is known.
     pub invite: Option<Invite>,
@@ -147,6 +148,7 @@ struct Roles {
     gateway: Option<Gateway>,
     membership: Membership,
     swarm: Swarm,
+    gossip: Gossip,
 }
 
 impl Node {
@@ -157,9 +159,11 @@ impl Node {
     pub async fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let NodeConfig { secret, bind, ref join, ref invite, .. } = config;
         let relay = invite.as_ref().and_then(|invite| invite.terms.relay);
-        let network = join.as_ref().map(|gateway| gateway.node);
-        let weights =
-            Weights::bind(WeightsConfig { secret, bind, relay, network, networks: None, upload: Some(0) }).await?;
+        let network = invite.as_ref().map(|invite| invite.terms.network);
+        let network = network.or(join.as_ref().map(|gateway| gateway.node));
+        let (networks, upload, doors) = (None, Some(0), DoorRules::default());
+        let weights = WeightsConfig { secret, bind, relay, network, networks, upload, doors };
+        let weights = Weights::bind(weights).await?;
         Self::start_on(weights, config).await
     }
 
@@ -192,7 +196,15 @@ impl Node {
         let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits, admission));
         let (swarm, directories) = Swarm::start(net.clone(), membership.clone());
         let (member, part) = (membership.clone(), swarm.clone());
-        let roles = Roles { stages: stages.clone(), gateway: gateway.clone(), membership: member, swarm: part };
+        let gossip = Gossip::new(net.clone(), member.clone(), gateway.clone(), part.clone());
+        let roles = Roles {
+            stages: stages.clone(),
+            gateway: gateway.clone(),
+            membership: member,
+            swarm: part,
+            gossip: gossip.clone(),
+        };
+        let doors = doors(&membership, weights.answered(), config.join, config.invite.as_ref());
         let (serving, sent) = weights.into_parts(gateway.clone());
         let events = tokio::spawn(take_events(events, own, roles.clone()));
         let tasks = vec![serving, events, directories, tokio::spawn(take_arrivals(arrivals, roles))];
@@ -211,10 +223,11 @@ impl Node {
             sent,
             tasks,
         };
-        if let Err(error) = node.join(config.blocks, config.join, config.invite).await {
+        if let Err(error) = node.join(config.blocks, doors, config.invite).await {
             node.close().await;
             return Err(error);
         }
+        node.tasks.push(tokio::spawn(gossip.run()));
         node.net.set_resting(true);
         if let Some(gateway) = node.gateway.clone() {
             node.tasks.push(tokio::spawn(gateway.clone().rest()));
@@ -223,28 +236,30 @@ impl Node {
         Ok(node)
     }
 
-    /// Offers this node's blocks to its own gateway, to the one it joins and to the directories, and keeps doing so.
+    /// Offers this node's blocks to its own gateway, to one of the doors of the network that it joins and to the directories, and keeps
+    /// doing so.
     async fn join(
         &mut self,
         blocks: Option<BlockRange>,
-        gateway: Option<Peer>,
+        doors: Vec<Peer>,
         invite: Option<Invite>,
     ) -> Result<(), NodeError> {
         let Some(blocks) = blocks else { return Ok(()) };
         let pid = Some(std::process::id());
-        let join = Join { peer: self.peer.clone(), model: self.model, blocks, pid, invite };
+        let join = Join { peer: self.peer.clone(), model: self.model, blocks, pid, invite, pass: None };
         let (net, own, membership) = (self.net.clone(), self.gateway.clone(), self.membership.clone());
-        let announcer = Arc::new(Announcer::new(net, own, gateway.clone(), membership, join));
+        let announcer = Arc::new(Announcer::new(net, own, doors.clone(), membership, join));
         announcer.first().await?;
         self.announcer = Some(announcer.clone());
         self.tell(self.gateway.clone().map(Listener::Own));
         self.tell(Some(Listener::All(self.swarm.clone(), self.model)));
-        let Some(gateway) = gateway else { return Ok(()) };
-        for known in self.membership.contacts() {
-            self.swarm.meet(&known).await;
+        if doors.is_empty() {
+            return Ok(());
         }
-        self.swarm.meet(&gateway).await;
-        self.tell(Some(Listener::Far(gateway)));
+        for known in self.membership.contacts().iter().chain(&doors) {
+            self.swarm.meet(known).await;
+        }
+        self.tell(Some(Listener::Far));
         self.tasks.push(tokio::spawn(remember(self.swarm.clone(), self.gateway.clone(), self.membership.clone())));
         self.tasks.push(tokio::spawn(async move { announcer.stay_joined().await }));
         Ok(())
@@ -362,20 +377,32 @@ impl Loaded {
     }
 }
 
-/// The door of a node at `bind`. Nobody but its own machine reaches a loopback address.
+/// Who may let this node in, as far as it was told: first who answered it already, if that one may.
+fn doors(membership: &Membership, answered: Option<Peer>, join: Option<Peer>, invite: Option<&Invite>) -> Vec<Peer> {
+    let named = invite.iter().flat_map(|invite| invite.terms.gateways.clone());
+    let mut named: Vec<Peer> = join.into_iter().chain(named).collect();
+    let known = membership.doors();
+    let may = |peer: &Peer| known.contains(&peer.node) || named.iter().any(|door| door.node == peer.node);
+    if let Some(answered) = answered.filter(|peer| !named.is_empty() && may(peer)) {
+        named.insert(0, answered);
+    }
+    let mut met = std::collections::BTreeSet::new();
+    named.retain(|door| met.insert(door.node));
+    named
+}
+
+/// The door of a node at `bind`. Nobody but its own machine reaches a loopback address. A member has one too: it may become a doorkeeper.
 fn admission(
     net: &Net,
     bind: SocketAddr,
     file: Option<PathBuf>,
     membership: &Membership,
 ) -> Result<Admission, NodeError> {
-    if !membership.is_first() {
-        return Ok(Admission::by(net.node_id(), membership.network()));
-    }
-    if bind.ip().is_loopback() && net.relay().is_none() {
+    if membership.is_first() && bind.ip().is_loopback() && net.relay().is_none() {
         return Ok(Admission::open(net.node_id()));
     }
-    Admission::by_invite(net.node_id(), file.clone())
+    let file = if membership.is_first() { file } else { membership.beside("admitted") };
+    Admission::by_invite(net.node_id(), membership.network(), file.clone())
         .map_err(|source| NodeError::Admitted { path: file.unwrap_or_default(), source })
 }
 
@@ -383,14 +410,19 @@ async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arr
     while let Some(event) = events.recv().await {
         match event {
             // A node computes for the members of its network, and for nobody else who can reach it.
-            NetEvent::Control { from, hello, requests, replies } if roles.membership.admits(from, &hello) => {
+            NetEvent::Control { from, hello, requests, replies }
+                if roles.membership.admits(from, hello.pass.as_ref()) =>
+            {
                 let _ = own.send(arrived_control(from, requests, replies)).await;
             }
             NetEvent::Control { from, .. } => tracing::warn!(%from, "who is no member asks for work"),
             NetEvent::Directory { from, hello, messages } => {
-                if roles.membership.admits(from, &hello) {
+                if roles.membership.admits(from, hello.pass.as_ref()) {
                     roles.swarm.listen(from, messages);
                 }
+            }
+            NetEvent::Register { from, hello, tell, told } => {
+                tokio::spawn(roles.gossip.clone().answer(from, hello, tell, told));
             }
             NetEvent::Data { from, hello, frames } => {
                 let _ = own.send(arrived_data(from, hello, frames)).await;

@@ -92,6 +92,13 @@ impl Swarm {
         offers.await.unwrap_or_default()
     }
 
+    /// Reads nothing more of a machine that was removed.
+    pub(crate) fn cut_off(&self, node: NodeId) {
+        if let Some(reader) = self.readers.lock().unwrap_or_else(PoisonError::into_inner).remove(&node) {
+            reader.abort();
+        }
+    }
+
     /// Reads what a member says for as long as it does; a new stream takes the place of an older one.
     pub(crate) fn listen(&self, from: NodeId, mut messages: DirectoryReceiver) {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,6 +188,10 @@ impl Shell {
 
     /// Sends a message, over the member's stream if there is one.
     fn send(&mut self, to: NodeId, message: Message) {
+        // Directories may name a machine that was removed for a minute yet.
+        if self.membership.is_removed(to) {
+            return;
+        }
         let message = match self.streams.get(&to) {
             Some(stream) => match stream.try_send(message) {
                 Err(mpsc::error::TrySendError::Closed(message)) => message,

@@ -6,7 +6,7 @@ use crate::stage_host::{Measured, StageHost};
 use crate::swarm::Swarm;
 use skep_net::{FiguresSender, Net};
 use skep_types::offer::{Audience, BEACONS, Terms};
-use skep_types::wire::{NodeFigures, Peer};
+use skep_types::wire::NodeFigures;
 use skep_types::{BlockRange, ModelId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Listener {
     /// This node's own.
     Own(Gateway),
-    /// The one that it joined.
-    Far(Peer),
+    /// The one that it joined, whichever that is now.
+    Far,
     /// All others, by an offer of this model.
     All(Swarm, ModelId),
 }
@@ -45,9 +45,13 @@ pub(crate) async fn tell(stages: StageHost, net: Net, announcer: Arc<Announcer>,
                 swarm.serve(terms(*model, blocks, &now)).await;
                 true
             }
-            Listener::Far(to) => {
-                if stream.is_none() {
-                    stream = net.open_figures(to).await.ok();
+            Listener::Far => {
+                let far = announcer.far();
+                if stream.as_ref().map(FiguresSender::node) != far.as_ref().map(|far| far.node) {
+                    stream = match &far {
+                        Some(far) => net.open_figures(far).await.ok(),
+                        None => None,
+                    };
                 }
                 match &mut stream {
                     Some(open) => open.send(now).await.is_ok(),

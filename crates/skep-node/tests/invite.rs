@@ -5,14 +5,19 @@
 use skep_net::{Net, NetConfig, NetEvent};
 use skep_node::{GatewayLimits, InviteRefused, Node, NodeConfig, NodeError, PeerLimits, StageLimits};
 use skep_types::wire::{Control, ControlReply, Join, JoinReply, MemberHello, Output, Peer, SessionId};
-use skep_types::{BlockRange, Invite, Pass};
+use skep_types::{BlockRange, CLOCKS_APART, Invite, PASS_SECONDS, Pass};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const BUNDLED: &str = "../skep/assets/skep-bard-q8_0.gguf";
 
 fn blocks(start: u32, end: u32) -> BlockRange {
     BlockRange::new(start, end).unwrap()
+}
+
+/// When a pass may end, in seconds since 1970.
+fn soon() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 600
 }
 
 fn config(bind: &str) -> NodeConfig {
@@ -63,7 +68,7 @@ async fn only_the_invited_join_and_each_is_told_why() {
     assert!(foreign.starts_with("the invite is for the network "), "{foreign}");
     let mut forged = invite.clone();
     forged.terms.uses = 200;
-    assert_eq!(refused(&peer, Some(forged)).await, "the invite is not as this gateway signed it");
+    assert_eq!(refused(&peer, Some(forged)).await, "the invite is not as its network signed it");
     let mut over = invite.clone();
     over.terms.expires = 1_700_000_000;
     assert!(refused(&peer, Some(over)).await.contains(" days ago by this gateway's clock"));
@@ -135,7 +140,7 @@ async fn a_node_computes_for_members_of_its_network_and_for_no_stranger() {
     let worker = joiner(skep_net::random_bytes(), node.peer(), Some(invite)).await.unwrap();
     let (stranger, _events) = Net::bind(NetConfig::new([9; 32], "0.0.0.0:0".parse().unwrap())).await.unwrap();
     let nothing = MemberHello { pass: None };
-    let of_another_network = MemberHello { pass: Some(stranger.pass(stranger.node_id(), u64::MAX)) };
+    let of_another_network = MemberHello { pass: Some(stranger.pass(stranger.node_id(), soon())) };
     for hello in [&nothing, &of_another_network] {
         assert_eq!(answer(&stranger, hello.clone(), &worker).await, None);
         assert_eq!(answer(&stranger, hello.clone(), &node).await, None);
@@ -150,18 +155,20 @@ async fn a_node_computes_for_members_of_its_network_and_for_no_stranger() {
     let welcome = tokio::spawn(async move {
         while let Some(event) = joins.recv().await {
             if let NetEvent::Join { from, reply, .. } = event {
-                reply.send(JoinReply::Welcome { pass: door.pass(from, u64::MAX) }).await.unwrap();
+                reply.send(JoinReply::Welcome { pass: door.pass(from, soon()) }).await.unwrap();
             }
         }
     });
     let worker = joiner(skep_net::random_bytes(), &own.peer(), None).await.unwrap();
-    let good = own.pass(member.node_id(), u64::MAX);
+    let good = own.pass(member.node_id(), soon());
     let opened = |reply| matches!(reply, Some(ControlReply::Opened { epoch: 1, .. }));
     assert!(opened(answer(&own, nothing.clone(), &worker).await));
     assert!(opened(answer(&member, MemberHello { pass: Some(good.clone()) }, &worker).await));
     let over = own.pass(member.node_id(), 1_700_000_000);
-    let forged = Pass { expires: u64::MAX - 1, ..good.clone() };
-    for pass in [over, forged] {
+    let forged = Pass { expires: good.expires - 1, ..good.clone() };
+    // Nobody may sign for longer than a removal of the key lasts.
+    let too_long = own.pass(member.node_id(), soon() + PASS_SECONDS + CLOCKS_APART);
+    for pass in [over, forged, too_long] {
         assert_eq!(answer(&member, MemberHello { pass: Some(pass) }, &worker).await, None);
     }
     // A pass is of no use to whoever copies it.
@@ -182,7 +189,8 @@ async fn a_session_that_is_opened_and_never_used_is_ended() {
     });
     let first = first.await.unwrap();
     let (member, _events) = Net::bind(NetConfig::new([7; 32], "127.0.0.1:0".parse().unwrap())).await.unwrap();
-    let join = Join { peer: member.peer(), model: first.model(), blocks: blocks(2, 4), pid: None, invite: None };
+    let join =
+        Join { peer: member.peer(), model: first.model(), blocks: blocks(2, 4), pid: None, invite: None, pass: None };
     let JoinReply::Welcome { pass } = member.join(first.peer(), join).await.unwrap() else { panic!("refused") };
     let (mut ask, mut answers) = member.open_control(first.peer(), MemberHello { pass: Some(pass) }).await.unwrap();
     let open = |session| Control::Open {
@@ -213,13 +221,19 @@ async fn whoever_tries_again_and_again_is_cut_off_and_the_invited_still_join() {
     let mut forged = door.invite(1, 200).unwrap();
     forged.signature[0] ^= 1;
     let (stranger, _events) = Net::bind(NetConfig::new([9; 32], "0.0.0.0:0".parse().unwrap())).await.unwrap();
-    let join =
-        Join { peer: stranger.peer(), model: node.model(), blocks: blocks(0, 2), pid: None, invite: Some(forged) };
+    let join = Join {
+        peer: stranger.peer(),
+        model: node.model(),
+        blocks: blocks(0, 2),
+        pid: None,
+        invite: Some(forged),
+        pass: None,
+    };
     let (mut refused, mut cut_off) = (0, 0);
     for _ in 0..90 {
         match stranger.join(&peer, join.clone()).await {
             Ok(JoinReply::Refused { reason }) => {
-                assert_eq!(reason, "the invite is not as this gateway signed it");
+                assert_eq!(reason, "the invite is not as its network signed it");
                 refused += 1;
             }
             Ok(JoinReply::Welcome { .. }) => panic!("a forged invite let somebody in"),

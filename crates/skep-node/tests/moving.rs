@@ -4,8 +4,8 @@
 
 use skep_model::{Gguf, SamplingParams};
 use skep_node::{
-    Event, GatewayLimits, GenerateRequest, Generation, Moves, Node, NodeConfig, NodeView, Prompt, StageLimits, Summary,
-    Weights, WeightsConfig, weight_bytes,
+    DoorRules, Event, GatewayLimits, GenerateRequest, Generation, Moves, Node, NodeConfig, NodeView, Prompt,
+    StageLimits, Summary, Weights, WeightsConfig, weight_bytes,
 };
 use skep_types::wire::Peer;
 use skep_types::{BlockRange, NodeId};
@@ -44,6 +44,7 @@ async fn gateway(trees: &Path) -> Node {
         network: None,
         networks: None,
         upload: None,
+        doors: DoorRules::default(),
     };
     let weights = Weights::bind(weights).await.unwrap();
     weights.share(&bundled(), trees).unwrap();
@@ -58,7 +59,15 @@ async fn stage(gateway: &Node, span: BlockRange) -> Node {
 async fn fetched(gateway: &Node, store: &Path, span: BlockRange) -> Node {
     let peer = gateway.peer().clone();
     let (secret, bind) = (skep_net::random_bytes(), "127.0.0.1:0".parse().unwrap());
-    let weights = WeightsConfig { secret, bind, relay: None, network: Some(peer.node), networks: None, upload: None };
+    let weights = WeightsConfig {
+        secret,
+        bind,
+        relay: None,
+        network: Some(peer.node),
+        networks: None,
+        upload: None,
+        doors: DoorRules::default(),
+    };
     let weights = Weights::bind(weights).await.unwrap();
     let served = weights.ask_network(&peer, None).await.unwrap();
     let mut fetching = weights.fetch(peer.clone(), served, store).await.unwrap();

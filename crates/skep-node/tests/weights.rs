@@ -5,8 +5,8 @@
 use skep_model::{Gguf, SamplingParams, byte_ranges};
 use skep_net::{Net, NetConfig, StoreAsked};
 use skep_node::{
-    Event, FetchProgress, GatewayLimits, GenerateRequest, Node, NodeConfig, NodeError, Prompt, StageLimits, Weights,
-    WeightsConfig, choose_blocks,
+    DoorRules, Event, FetchProgress, GatewayLimits, GenerateRequest, Node, NodeConfig, NodeError, Prompt, StageLimits,
+    Weights, WeightsConfig, choose_blocks,
 };
 use skep_store::{Encoder, Reader};
 use skep_types::wire::{Peer, ServedModel, StoreAnswer, StoreAsk};
@@ -22,13 +22,28 @@ fn blocks(start: u32, end: u32) -> BlockRange {
     BlockRange::new(start, end).unwrap()
 }
 
+/// When a pass may end, in seconds since 1970.
+fn soon() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 600
+}
+
 fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
 async fn machine(network: Option<NodeId>, upload: Option<u64>, bind: &str) -> Weights {
     let (secret, bind) = (skep_net::random_bytes(), bind.parse().unwrap());
-    Weights::bind(WeightsConfig { secret, bind, relay: None, network, networks: None, upload }).await.unwrap()
+    Weights::bind(WeightsConfig {
+        secret,
+        bind,
+        relay: None,
+        network,
+        networks: None,
+        upload,
+        doors: DoorRules::default(),
+    })
+    .await
+    .unwrap()
 }
 
 fn config(bind: &str, model: PathBuf, blocks: Option<BlockRange>, join: Option<Peer>) -> NodeConfig {
@@ -223,7 +238,7 @@ async fn strangers_get_nothing() {
 
     let model = gateway.model();
     let copied = served.pass.clone();
-    let own = stranger.pass(stranger.node_id(), u64::MAX);
+    let own = stranger.pass(stranger.node_id(), soon());
     let forged = Pass { member: stranger.node_id(), ..copied.clone() };
     for pass in [copied, own, forged] {
         // Eight refusals in a row close a connection.
@@ -246,7 +261,7 @@ async fn an_expired_pass_another_model_and_groups_past_the_end_are_told_apart() 
     let member = Node::start_on(holder, config("127.0.0.1:0", bundled(), Some(blocks(0, 8)), None)).await.unwrap();
     let (asker, _events) = Net::bind(NetConfig::new(skep_net::random_bytes(), loopback())).await.unwrap();
     let link = asker.open_store(member.peer()).await.unwrap();
-    let (over, good) = (gateway.pass(asker.node_id(), 1_700_000_000), gateway.pass(asker.node_id(), u64::MAX));
+    let (over, good) = (gateway.pass(asker.node_id(), 1_700_000_000), gateway.pass(asker.node_id(), soon()));
     let told = async |ask| link.ask(ask).await.unwrap().0;
     assert!(matches!(told(StoreAsk::Holds { pass: over, model }).await, StoreAnswer::Refused { .. }));
     let holds = told(StoreAsk::Holds { pass: good.clone(), model }).await;

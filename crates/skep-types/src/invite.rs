@@ -1,9 +1,11 @@
 //! Invites: a network's owner lets machines in.
 //!
 //! # Terms and signature
-//! An [`Invite`] is its [`InviteTerms`] and the ed25519 signature, by the key of the network's gateway, of `b"skep invite 2\0"`
-//! followed by the terms in `borsh`. The gateway is the only one that must believe it: it checks its own signature, so it keeps
-//! nothing about an invite before somebody presents it, and counts the machines that an invite let in by its nonce.
+//! An [`Invite`] is its [`InviteTerms`] and the ed25519 signature of `b"skep invite 3\0"` followed by the terms in `borsh`, by the key
+//! of the machine that began the network or of a doorkeeper, whose delegation is in the invite then (see [`Pass`](crate::Pass)). It
+//! names up to [`MAX_GATEWAYS`] machines that let its holder in, so that one of them is there; the first is the one that signed. Each of
+//! these believes the signature, keeps nothing about an invite before somebody presents it, and counts the machines that it let in
+//! by the nonce. So an invite lets in its number of machines at each gateway that it names, and at no other.
 //!
 //! Whoever holds an invite may use it, so it is shown to nobody but those whom the owner invites. It holds no other secret: a key,
 //! addresses, numbers, a signature, and the token that lets a machine use the network's relay.
@@ -15,28 +17,32 @@
 //!
 //! | bytes | field | |
 //! |---|---|---|
-//! | 1 | version | 2 |
-//! | 32 | network | the gateway's key |
-//! | 4 + | addrs | `u32` count, from 1 to [`MAX_ADDRS`]; each 0, IPv4 (4) and port (`u16`), or 1, IPv6 (16) and port |
+//! | 1 | version | 3 |
+//! | 32 | network | the key of the machine that began it |
+//! | 4 + | gateways | `u32` count, from 1 to [`MAX_GATEWAYS`]; each its key (32), and its addresses: `u32` count, at least 1 and [`MAX_ADDRS`] of all gateways together, each 0, IPv4 (4) and port (`u16`), or 1, IPv6 (16) and port |
 //! | 8 | expires | `u64`: seconds since 1970 |
 //! | 16 | nonce | random |
 //! | 2 | uses | `u16`: machines, from 1 to [`MAX_INVITE_USES`] |
 //! | 1 + | relay | 0 for none; or 1, its key (32), its token (16), and its address as those above |
+//! | 1 + | by | 0 if the machine that began the network signed; or 1, and the delegation: the doorkeeper's key (32), `u64` end, signature (64) |
 //! | 64 | signature | |
 //!
 //! All integers are little-endian.
 
 use crate::wire::{MAX_ADDRS, Peer};
-use crate::{NodeId, Relay};
+use crate::{Delegation, NodeId, Relay};
 use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::BASE32_NOPAD;
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 use thiserror::Error;
 
 /// The version of a link.
-pub const INVITE_VERSION: u8 = 2;
-/// The most bytes of a link before base32; [`MAX_ADDRS`] addresses of IPv6 and a relay take 499.
-pub const MAX_INVITE_BYTES: usize = 512;
+pub const INVITE_VERSION: u8 = 3;
+/// The most machines that an invite names.
+pub const MAX_GATEWAYS: usize = 4;
+/// The most bytes of a link before base32; [`MAX_GATEWAYS`] with [`MAX_ADDRS`] addresses of IPv6, a relay and a delegation take 748. As
+/// text it fits into one packet of a local network.
+pub const MAX_INVITE_BYTES: usize = 768;
 /// The most characters of a link.
 pub const MAX_INVITE_LINK_CHARS: usize = SCHEME.len() + MAX_INVITE_BYTES.div_ceil(5) * 8;
 /// The most machines that one invite may let in.
@@ -44,20 +50,21 @@ pub const MAX_INVITE_USES: u16 = 256;
 
 const SCHEME: &str = "skep:";
 /// Makes the signature one of an invite and of nothing else that the same key signs.
-const CONTEXT: &[u8] = b"skep invite 2\0";
+const CONTEXT: &[u8] = b"skep invite 3\0";
 
 /// What an invite says.
 #[derive(Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct InviteTerms {
-    /// The key of the gateway, which signs.
+    /// The key of the machine that began the network.
     pub network: NodeId,
-    /// Where the gateway may be reached, from 1 to [`MAX_ADDRS`] addresses.
-    pub addrs: Vec<SocketAddr>,
-    /// When it ends by the gateway's clock, in seconds since 1970.
+    /// Who lets its holder in, from 1 to [`MAX_GATEWAYS`]; the first signs. Each has an address, and all together at most
+    /// [`MAX_ADDRS`].
+    pub gateways: Vec<Peer>,
+    /// When it ends by a gateway's clock, in seconds since 1970.
     pub expires: u64,
-    /// Random; tells this invite from the gateway's others.
+    /// Random; tells this invite from others.
     pub nonce: [u8; 16],
-    /// Machines that it may let in, from 1 to [`MAX_INVITE_USES`].
+    /// Machines that each gateway may let in, from 1 to [`MAX_INVITE_USES`].
     pub uses: u16,
     /// Passes bytes on between machines of the network that cannot reach each other.
     pub relay: Option<Relay>,
@@ -68,7 +75,9 @@ pub struct InviteTerms {
 pub struct Invite {
     /// What was signed.
     pub terms: InviteTerms,
-    /// By the key `terms.network`; nothing in this crate checks it.
+    /// The doorkeeper who signed; none if the machine that began the network did. Nothing in this crate checks it.
+    pub by: Option<Box<Delegation>>,
+    /// By the key of the first gateway; nothing in this crate checks it.
     pub signature: [u8; 64],
 }
 
@@ -90,25 +99,26 @@ pub enum InviteError {
     /// Its bytes are not an invite.
     #[error("the invite is cut off or changed")]
     Malformed,
-    /// It lists no address, or too many.
-    #[error("the invite lists {0} addresses, not 1 to {MAX_ADDRS}")]
+    /// It names no gateway, or too many.
+    #[error("the invite names {0} gateways, not 1 to {MAX_GATEWAYS}")]
+    Gateways(usize),
+    /// It lists too many addresses, or a gateway without one.
+    #[error("the invite lists {0} addresses, not 1 to {MAX_ADDRS} with one of each gateway")]
     Addresses(usize),
+    /// Another one than its first gateway signed it.
+    #[error("the first gateway of the invite is not the one that signed it")]
+    Signer,
     /// It lets nobody in, or too many.
     #[error("the invite is for {0} machines, not 1 to {MAX_INVITE_USES}")]
     Uses(u16),
 }
 
 impl InviteTerms {
-    /// The bytes that the gateway signs.
+    /// The bytes that the first gateway signs.
     pub fn to_sign(&self) -> Vec<u8> {
         let mut bytes = CONTEXT.to_vec();
         append(&mut bytes, self);
         bytes
-    }
-
-    /// The gateway.
-    pub fn gateway(&self) -> Peer {
-        Peer { node: self.network, addrs: self.addrs.clone() }
     }
 }
 
@@ -116,11 +126,19 @@ impl Invite {
     /// Checks the bounds that the encoding itself does not have.
     ///
     /// # Errors
-    /// [`InviteError::Addresses`] and [`InviteError::Uses`].
+    /// [`InviteError::Gateways`], [`InviteError::Addresses`], [`InviteError::Uses`] and [`InviteError::Signer`].
     pub fn check(&self) -> Result<(), InviteError> {
-        let InviteTerms { addrs, uses, .. } = &self.terms;
-        if !(1..=MAX_ADDRS).contains(&addrs.len()) {
-            return Err(InviteError::Addresses(addrs.len()));
+        let InviteTerms { network, gateways, uses, .. } = &self.terms;
+        if !(1..=MAX_GATEWAYS).contains(&gateways.len()) {
+            return Err(InviteError::Gateways(gateways.len()));
+        }
+        let addrs: usize = gateways.iter().map(|gateway| gateway.addrs.len()).sum();
+        if addrs > MAX_ADDRS || gateways.iter().any(|gateway| gateway.addrs.is_empty()) {
+            return Err(InviteError::Addresses(addrs));
+        }
+        let signer = self.by.as_ref().map_or(*network, |by| by.keeper);
+        if gateways[0].node != signer {
+            return Err(InviteError::Signer);
         }
         if !(1..=MAX_INVITE_USES).contains(uses) {
             return Err(InviteError::Uses(*uses));
@@ -163,7 +181,7 @@ impl FromStr for Invite {
 impl fmt::Debug for InviteTerms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("InviteTerms");
-        shown.field("network", &self.network).field("addrs", &self.addrs);
+        shown.field("network", &self.network).field("gateways", &self.gateways);
         shown
             .field("expires", &self.expires)
             .field("uses", &self.uses)

@@ -18,8 +18,12 @@ pub mod wire;
 
 pub use id::{IdError, ModelId, NodeId};
 pub use invite::{
-    INVITE_VERSION, Invite, InviteError, InviteTerms, MAX_INVITE_BYTES, MAX_INVITE_LINK_CHARS, MAX_INVITE_USES,
+    INVITE_VERSION, Invite, InviteError, InviteTerms, MAX_GATEWAYS, MAX_INVITE_BYTES, MAX_INVITE_LINK_CHARS,
+    MAX_INVITE_USES,
 };
-pub use pass::{PASS_SECONDS, Pass};
+pub use pass::{
+    CLOCKS_APART, DELEGATION_SECONDS, Delegation, MAX_DOORKEEPERS, MAX_REMOVALS, PASS_SECONDS, Pass, REMOVAL_SECONDS,
+    Removal,
+};
 pub use range::{BlockRange, RangeError};
 pub use relay::{Relay, RelayError};

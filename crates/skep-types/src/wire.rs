@@ -36,6 +36,10 @@
 //! # Directory (member → member)
 //! One unidirectional stream per direction: a [`MemberHello`], then messages of `skep-directory`, each after its length as above.
 //!
+//! # Register (member ↔ member)
+//! One bidirectional stream for each exchange of what both know about who lets others in and who was removed: a [`RegisterHello`] one
+//! way, [`RegisterPage`]s both ways.
+//!
 //! # Output
 //! A session is opened for one of two outputs, see [`Output`]. A vector speaks of a whole text or image, every position of which
 //! sees all others. So each of its frames carries all of the session's positions: `pos` is 0 and `rows` the `max_positions` of the
@@ -47,10 +51,12 @@ use std::{fmt, net::SocketAddr};
 
 mod figures;
 mod frame;
+mod register;
 mod store;
 
 pub use figures::NodeFigures;
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, HopReport, Payload};
+pub use register::{MAX_DOOR_ADDRS, MAX_DOORS, MAX_REGISTER_PAGES, PAGE_REMOVALS, RegisterHello, RegisterPage};
 pub use store::{MAX_COUNTED_BLOCKS, MAX_HELD_RUNS, MAX_HOLDERS, ServedModel, StoreAnswer, StoreAsk};
 
 /// The longest control message, in bytes.
@@ -106,6 +112,8 @@ pub struct Join {
     pub pid: Option<u32>,
     /// What lets it in; a gateway that knows its key, or that listens on its own machine only, asks for none.
     pub invite: Option<Invite>,
+    /// What says that it is a member already, if anything does.
+    pub pass: Option<Pass>,
 }
 
 /// The gateway's answer to a [`Join`].

@@ -4,14 +4,22 @@
 
 use proptest::prelude::*;
 use skep_types::wire::*;
-use skep_types::{Invite, InviteTerms, ModelId, NodeId, Pass};
+use skep_types::{Delegation, Invite, InviteTerms, ModelId, NodeId, Pass, Removal};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn pass() -> Pass {
-    Pass { network: NodeId([1; 32]), member: NodeId([2; 32]), expires: 0x0102_0304, signature: [7; 64] }
+    Pass { network: NodeId([1; 32]), member: NodeId([2; 32]), expires: 0x0102_0304, by: None, signature: [7; 64] }
+}
+
+fn delegation(key: u8) -> Delegation {
+    Delegation { keeper: NodeId([key; 32]), expires: 0x0506_0708, signature: [8; 64] }
+}
+
+fn removal() -> Removal {
+    Removal { member: NodeId([2; 32]), by: NodeId([1; 32]), expires: 0x0102_0304, signature: [7; 64] }
 }
 
 fn peer(addrs: usize) -> Peer {
@@ -26,14 +34,53 @@ fn served() -> ServedModel {
 #[test]
 fn what_a_gateway_signs_has_these_bytes() {
     let signed = Pass::to_sign(NodeId([1; 32]), NodeId([2; 32]), 0x0102_0304);
-    assert_eq!(hex(&signed), hex(b"skep pass 1\0") + &"01".repeat(32) + &"02".repeat(32) + "0403020100000000");
+    assert_eq!(hex(&signed), hex(b"skep pass 2\0") + &"01".repeat(32) + &"02".repeat(32) + "0403020100000000");
+    let signed = Delegation::to_sign(NodeId([1; 32]), NodeId([2; 32]), 0x0506_0708);
+    assert_eq!(hex(&signed), hex(b"skep doorkeeper 1\0") + &"01".repeat(32) + &"02".repeat(32) + "0807060500000000");
+    let signed = Removal::to_sign(NodeId([1; 32]), NodeId([2; 32]), NodeId([3; 32]), 0x0102_0304);
+    let keys = "01".repeat(32) + &"02".repeat(32) + &"03".repeat(32);
+    assert_eq!(hex(&signed), hex(b"skep removal 1\0") + &keys + "0403020100000000");
+}
+
+#[test]
+fn a_register_has_these_bytes_and_its_bounds() {
+    let keeper_hex = "02".repeat(32) + "0807060500000000" + &"08".repeat(64);
+    let pass = Pass { by: Some(Box::new(delegation(2))), ..pass() };
+    assert_eq!(pass.signer(), NodeId([2; 32]));
+    let pass_hex = "01".repeat(32) + &"02".repeat(32) + "040302010000000001" + &keeper_hex + &"07".repeat(64);
+    assert_eq!(hex(&borsh::to_vec(&pass).unwrap()), pass_hex);
+    let hello = RegisterHello { pass: Some(pass), digest: [5; 32] };
+    assert_eq!(hex(&borsh::to_vec(&hello).unwrap()), "01".to_owned() + &pass_hex + &"05".repeat(32));
+    let door = Peer { addrs: vec!["127.0.0.1:4433".parse().unwrap()], ..peer(0) };
+    let page = RegisterPage { delegations: vec![delegation(2)], removals: vec![removal()], doors: vec![door] };
+    let removal_hex = "02".repeat(32) + &"01".repeat(32) + "0403020100000000" + &"07".repeat(64);
+    let door_hex = "04".repeat(32) + "01000000" + "00" + "7f000001" + "5111";
+    let page_hex = "01000000".to_owned() + &keeper_hex + "01000000" + &removal_hex + "01000000" + &door_hex;
+    assert_eq!((hex(&borsh::to_vec(&page).unwrap()), page.fault()), (page_hex, None));
+
+    let most = RegisterPage {
+        delegations: vec![delegation(2); 16],
+        removals: vec![removal(); PAGE_REMOVALS],
+        doors: vec![peer(MAX_DOOR_ADDRS); MAX_DOORS],
+    };
+    assert_eq!(most.fault(), None);
+    assert!(borsh::to_vec(&most).unwrap().len() <= MAX_CONTROL_BYTES);
+    let with = |change: fn(&mut RegisterPage)| {
+        let mut page = most.clone();
+        change(&mut page);
+        page.fault()
+    };
+    assert_eq!(with(|page| page.delegations.push(delegation(3))), Some("it names too many doorkeepers"));
+    assert_eq!(with(|page| page.removals.push(removal())), Some("it lists too many removals"));
+    assert_eq!(with(|page| page.doors.push(peer(1))), Some("it says too much about where doors are"));
+    assert_eq!(with(|page| page.doors = vec![peer(5)]), Some("it says too much about where doors are"));
 }
 
 #[test]
 fn questions_and_answers_have_these_bytes() {
     let bytes = |value: &StoreAsk| hex(&borsh::to_vec(value).unwrap());
     let (model, model_hex) = (ModelId([3; 32]), "03".repeat(32));
-    let pass_hex = "01".repeat(32) + &"02".repeat(32) + "0403020100000000" + &"07".repeat(64);
+    let pass_hex = "01".repeat(32) + &"02".repeat(32) + "040302010000000000" + &"07".repeat(64);
     assert_eq!(bytes(&StoreAsk::Network { invite: None, pass: None }), "000000");
     assert_eq!(bytes(&StoreAsk::Holds { pass: pass(), model }), format!("01{pass_hex}{model_hex}"));
     assert_eq!(bytes(&StoreAsk::Last { pass: pass(), model }), format!("02{pass_hex}{model_hex}"));
@@ -74,9 +121,15 @@ fn what_breaks_a_bound_is_named() {
     assert_eq!(StoreAnswer::Refused { reason: "x".repeat(513) }.fault(), Some("its reason is too long"));
     let slice = |start, end| StoreAsk::Slice { pass: pass(), model: ModelId([3; 32]), start, end }.fault();
     assert_eq!((slice(3, 4), slice(4, 4), slice(5, 4)), (None, Some("its slice is empty"), Some("its slice is empty")));
-    let terms =
-        InviteTerms { network: NodeId([1; 32]), addrs: Vec::new(), expires: 1, nonce: [0; 16], uses: 1, relay: None };
-    let invite = Some(Invite { terms, signature: [0; 64] });
+    let terms = InviteTerms {
+        network: NodeId([1; 32]),
+        gateways: Vec::new(),
+        expires: 1,
+        nonce: [0; 16],
+        uses: 1,
+        relay: None,
+    };
+    let invite = Some(Invite { terms, by: None, signature: [0; 64] });
     assert_eq!(StoreAsk::Network { invite, pass: None }.fault(), Some("its invite is not within the bounds of one"));
 }
 
@@ -96,6 +149,10 @@ proptest! {
         if let Ok(ask) = borsh::from_slice::<StoreAsk>(&bytes) {
             prop_assert_eq!(borsh::to_vec(&ask).unwrap(), bytes.clone());
         }
+        if let Ok(page) = borsh::from_slice::<RegisterPage>(&bytes) {
+            prop_assert_eq!(borsh::to_vec(&page).unwrap(), bytes.clone());
+        }
+        let _ = borsh::from_slice::<RegisterHello>(&bytes);
         if let Ok(answer) = borsh::from_slice::<StoreAnswer>(&bytes) {
             prop_assert_eq!(borsh::to_vec(&answer).unwrap(), bytes);
         }

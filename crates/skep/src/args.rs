@@ -3,12 +3,13 @@
 use crate::settings::ShareFlags;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use skep_kernels::Isa;
-use skep_node::MAX_INVITE_HOURS;
+use skep_node::{DoorRules, MAX_INVITE_HOURS};
 use skep_owner::parse_bytes;
-use skep_types::{BlockRange, MAX_INVITE_USES, ModelId, Relay};
+use skep_types::{BlockRange, MAX_INVITE_USES, ModelId, PASS_SECONDS, Relay};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The port of the page and the API: SKEP on a telephone's keys.
 pub(crate) const DEFAULT_PORT: u16 = 7537;
@@ -265,9 +266,37 @@ pub(crate) struct UpArgs {
     /// Use a new key that is forgotten at the end
     #[arg(long)]
     pub(crate) ephemeral: bool,
+    #[command(flatten)]
+    pub(crate) doors: DoorFlags,
     /// End when standard input ends: how the demo's nodes notice that it is gone
     #[arg(long, hide = true)]
     pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DoorFlags {
+    /// Of a network that begins here, let nobody else invite machines and renew memberships: it ends two weeks after this machine is
+    /// gone. Otherwise the members that are here for longest may, each after an hour
+    #[arg(long)]
+    pub(crate) no_doorkeepers: bool,
+    /// Seconds after which a member may let others in
+    #[arg(long, value_name = "N", hide = true)]
+    pub(crate) standing_seconds: Option<u64>,
+    /// Seconds that a pass of this machine lasts
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u64).range(1..=PASS_SECONDS))]
+    pub(crate) pass_seconds: Option<u64>,
+}
+
+impl DoorFlags {
+    /// The rules that come of them.
+    pub(crate) fn rules(&self) -> DoorRules {
+        let rules = DoorRules::default();
+        DoorRules {
+            named: if self.no_doorkeepers { 0 } else { rules.named },
+            standing: self.standing_seconds.map_or(rules.standing, Duration::from_secs),
+            pass_seconds: self.pass_seconds.unwrap_or(rules.pass_seconds),
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -45,7 +45,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Error> {
     let invite = args.link.as_deref().map(invite::read).transpose()?;
     let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?;
     let relay = args.relay.or_else(|| invite.as_ref()?.terms.relay);
-    let gateway = join.or_else(|| Some(invite.as_ref()?.terms.gateway()));
+    let gateway = join.or_else(|| Some(invite::first_gateway(invite.as_ref()?)));
     let mut findings = Vec::new();
     let bind = args.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     match Net::bind(NetConfig { relay, ..NetConfig::new(skep_net::random_bytes(), bind) }).await {

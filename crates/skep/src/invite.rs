@@ -8,6 +8,7 @@ use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 use skep_node::Gateway;
+use skep_types::wire::Peer;
 use skep_types::{Invite, MAX_INVITE_USES};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use std::time::Duration;
 const LOOK_FOR: Duration = Duration::from_secs(2);
 /// How long an invite that is announced lasts; it is made anew far sooner.
 const LAN_INVITE_HOURS: u32 = 1;
+/// How often a machine that may let nobody in looks whether it may now.
+const MAY_ANNOUNCE_EVERY: Duration = Duration::from_secs(30);
 
 /// Asks the network that runs here for an invite.
 pub(crate) fn run(args: &InviteArgs) -> Result<(), Error> {
@@ -58,10 +61,14 @@ pub(crate) async fn look_around(port: u16, quiet: bool) -> Result<Option<Invite>
     Ok(Some(chosen))
 }
 
-/// Announces a network on the local network for as long as the process lives.
+/// Announces a network on the local network for as long as the process lives and this machine lets others in.
 pub(crate) fn announce(gateway: Gateway, port: u16) {
-    let make = move || gateway.invite(LAN_INVITE_HOURS, MAX_INVITE_USES).ok();
-    tokio::spawn(skep_net::announce(port, make));
+    tokio::spawn(async move {
+        loop {
+            skep_net::announce(port, || gateway.invite(LAN_INVITE_HOURS, MAX_INVITE_USES).ok()).await;
+            tokio::time::sleep(MAY_ANNOUNCE_EVERY).await;
+        }
+    });
 }
 
 /// Reads a link and checks its signature, so that one with a wrong letter is told before anything is dialled.
@@ -78,13 +85,20 @@ pub(crate) fn read(link: &str) -> Result<Invite, Error> {
     }
 }
 
+/// The gateway of an invite that made it; each invite has one.
+pub(crate) fn first_gateway(invite: &Invite) -> Peer {
+    let none = || Peer { node: invite.terms.network, addrs: Vec::new() };
+    invite.terms.gateways.first().cloned().unwrap_or_else(none)
+}
+
 /// The address to listen on if none is chosen: a network on other machines, a relay, or `others` of the local network must reach this one;
 /// else nobody needs to.
 pub(crate) fn where_to_listen(invite: Option<&Invite>, others: bool) -> SocketAddr {
-    let addrs = invite.map_or(&[][..], |invite| &invite.terms.addrs);
-    if addrs.iter().all(|addr| addr.ip().is_loopback()) && !others {
+    let gateways = invite.map_or(&[][..], |invite| &invite.terms.gateways);
+    let mut addrs = gateways.iter().flat_map(|gateway| &gateway.addrs);
+    if addrs.clone().all(|addr| addr.ip().is_loopback()) && !others {
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-    } else if others || addrs.iter().any(SocketAddr::is_ipv4) {
+    } else if others || addrs.any(SocketAddr::is_ipv4) {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     } else {
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))

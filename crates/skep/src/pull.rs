@@ -15,7 +15,7 @@ use crate::weights::{bar, show};
 use indicatif::HumanBytes;
 use serde_json::json;
 use skep_model::{Gguf, ModelConfig};
-use skep_node::{FetchProgress, NodeError, Weights, WeightsConfig};
+use skep_node::{DoorRules, FetchProgress, NodeError, Weights, WeightsConfig};
 use skep_store::adopt::{self, Stored};
 use skep_types::{Invite, ModelId};
 use std::fs::File;
@@ -126,12 +126,14 @@ fn from_url(args: &PullArgs, address: &download::Address) -> Result<(ModelId, St
 }
 
 async fn from_network(args: &PullArgs, invite: &Invite) -> Result<(ModelId, String), Error> {
-    let gateway = invite.terms.gateway();
+    let gateway = invite::first_gateway(invite);
     let secret = home::key()?;
     let relay = invite.terms.relay;
     let bind = invite::where_to_listen(Some(invite), relay.is_some());
-    let (network, networks, upload) = (Some(gateway.node), Some(home::networks()), Some(0));
-    let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload }).await?;
+    let (network, networks, upload) = (Some(invite.terms.network), Some(home::networks()), Some(0));
+    let weights =
+        Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload, doors: DoorRules::default() })
+            .await?;
     let bar = bar(args.json);
     let shown = bar.clone();
     let mut report = move |progress: FetchProgress| show(&shown, progress);

@@ -27,7 +27,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         (None, Some(port)) => invite::look_around(port, args.json).await?,
         (None, None) => None,
     };
-    let invited_to = invite.as_ref().map(|invite| invite.terms.gateway());
+    let invited_to = invite.as_ref().map(invite::first_gateway);
     let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?.or(invited_to);
     // The port is taken before anything slow, so that a person who must choose another one learns it at once.
     let listener = if args.lend_only { None } else { Some(listen_for(args.port, join.is_some()).await?) };
@@ -35,9 +35,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     let relay = args.relay.or_else(|| invite.as_ref()?.terms.relay);
     let bind =
         args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref(), relay.is_some() || args.lan.is_some()));
-    let network = join.as_ref().map(|gateway| gateway.node);
+    let network = invite.as_ref().map(|invite| invite.terms.network).or(join.as_ref().map(|gateway| gateway.node));
     let networks = (!args.ephemeral).then(home::networks);
-    let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload: args.upload }).await?;
+    let (upload, doors) = (args.upload, args.doors.rules());
+    let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload, doors }).await?;
     let Held { path, blocks, fetched, moves } =
         match weights::come_by(&args, &weights, join.as_ref(), invite.as_ref()).await {
             Ok(held) => held,
@@ -88,7 +89,7 @@ async fn serve(
     fetched: Option<&Fetched>,
 ) -> Result<(), Error> {
     let (api, ended) = (api_url(&listener)?, ended());
-    if let (Some(port), true) = (args.lan, node.is_first()) {
+    if let Some(port) = args.lan {
         invite::announce(gateway.clone(), port);
     }
     if let Some(blocks) = node.blocks() {

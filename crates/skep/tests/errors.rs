@@ -125,17 +125,18 @@ fn a_link_that_is_no_invite() {
     let told = |link: &str| refusal(&skep(home.path(), &["up", link]), 3);
     assert_eq!(told("https://example.org"), "an invite begins with `skep:`");
     assert_eq!(told("skep:a1"), "the invite is cut off, or has a character that no invite has");
-    assert_eq!(told("skep:aeaa"), "the invite is of version 1, and this program reads version 2");
-    assert_eq!(told("skep:aiaq"), "the invite is cut off or changed");
+    assert_eq!(told("skep:aeaa"), "the invite is of version 1, and this program reads version 3");
+    assert_eq!(told("skep:amaq"), "the invite is cut off or changed");
+    let node = skep_types::NodeId([0x58; 32]);
     let terms = skep_types::InviteTerms {
-        network: skep_types::NodeId([0x58; 32]),
-        addrs: vec!["127.0.0.1:1".parse().unwrap()],
+        network: node,
+        gateways: vec![skep_types::wire::Peer { node, addrs: vec!["127.0.0.1:1".parse().unwrap()] }],
         expires: u64::MAX,
         nonce: [0; 16],
         uses: 1,
         relay: None,
     };
-    let forged = skep_types::Invite { terms, signature: [0; 64] };
+    let forged = skep_types::Invite { terms, by: None, signature: [0; 64] };
     assert_eq!(told(&forged.to_string()), "the invite is not as its network signed it");
 }
 

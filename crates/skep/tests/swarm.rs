@@ -82,7 +82,7 @@ fn a_network_outlives_the_machine_that_began_it() {
 }
 
 #[test]
-fn only_the_machine_that_began_a_network_invites() {
+fn a_member_that_is_no_doorkeeper_invites_nobody() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = up(here.path(), &["--port", "0", "--listen", "0.0.0.0:0"]);
     let link = succeed(skep(here.path()).args(["invite", "--api", api(&first)]));
@@ -91,12 +91,68 @@ fn only_the_machine_that_began_a_network_invites() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(5), 0), "{text}");
     let id = first.said["node"]["id"].as_str().unwrap();
-    assert!(text.contains(&format!("only the machine that began this network, {}, can invite", &id[..10])), "{text}");
-    assert!(text.contains("hint: run `skep invite` on that machine"), "{text}");
+    let sentence = format!("only the machine that began this network, {}, and its doorkeepers can invite", &id[..10]);
+    assert!(text.contains(&sentence) && text.contains("hint: "), "{text}");
     let stranger = tempfile::tempdir().unwrap();
     let output = skep(stranger.path()).args(["up", "--join", member.said["peer"].as_str().unwrap()]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("lets others in"), "{text}");
+    assert!(text.contains("this machine lets nobody in"), "{text}");
+}
+
+/// A link by a node that may not be a doorkeeper yet.
+fn link_by(node: &Up) -> String {
+    let (home, begun) = (tempfile::tempdir().unwrap(), Instant::now());
+    loop {
+        let output = skep(home.path()).args(["invite", "--api", api(node)]).output().unwrap();
+        if output.status.success() {
+            return String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never became a doorkeeper: {output:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Longer than any pass of the network of this test.
+const PASS: Duration = Duration::from_secs(16);
+
+#[test]
+fn doorkeepers_take_over_when_the_machine_that_began_a_network_is_gone_for_good() {
+    let homes: Vec<TempDir> = (0..5).map(|_| tempfile::tempdir().unwrap()).collect();
+    let join = |home: usize, arguments: &[&str]| {
+        let all = [&["--port", "0", "--standing-seconds", "1", "--pass-seconds", "15"], arguments].concat();
+        up(homes[home].path(), &all)
+    };
+    let first = join(0, &["--listen", "0.0.0.0:0"]);
+    let whole = stream(api(&first), &body(40, None)).read_to_end().text;
+    let link = link_by(&first);
+    let (second, third) = (join(1, &["--blocks", "0..4", &link]), join(2, &["--blocks", "4..8", &link]));
+    link_by(&second);
+    link_by(&third);
+    for node in [&second, &third] {
+        wait_for(node, 3);
+    }
+    drop(first);
+    for node in [&second, &third] {
+        wait_for(node, 2);
+    }
+    // One that was invited by a doorkeeper, and needs both others for each answer.
+    let link = link_by(&second);
+    let fourth = join(3, &["--blocks", "0..2", &link]);
+    wait_for(&fourth, 3);
+    std::thread::sleep(PASS);
+    for node in [&second, &third, &fourth] {
+        assert_eq!(stream(api(node), &body(40, None)).read_to_end().text, whole);
+    }
+    // The link names the other doorkeeper too, who renews passes as well.
+    drop(second);
+    let fifth = join(4, &["--blocks", "2..4", &link]);
+    for node in [&third, &fourth, &fifth] {
+        wait_for(node, 3);
+    }
+    std::thread::sleep(PASS);
+    for node in [&third, &fourth, &fifth] {
+        assert_eq!(stream(api(node), &body(40, None)).read_to_end().text, whole);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use skep_api::Backend;
 use skep_model::SamplingParams;
 use skep_node::*;
+use skep_types::wire::Peer;
 use skep_types::{BlockRange, Invite, InviteTerms, ModelId, NodeId};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -205,10 +206,10 @@ impl Backend for Scripted {
         if uses == 13 {
             return Err(InviteRefused::ThisMachineOnly);
         }
-        let addrs = vec!["192.0.2.7:7537".parse().unwrap()];
+        let gateways = vec![Peer { node: node(7), addrs: vec!["192.0.2.7:7537".parse().unwrap()] }];
         let expires = u64::from(hours) * 3600;
-        let terms = InviteTerms { network: node(7), addrs, expires, nonce: [9; 16], uses, relay: None };
-        Ok(Invite { terms, signature: [5; 64] })
+        let terms = InviteTerms { network: node(7), gateways, expires, nonce: [9; 16], uses, relay: None };
+        Ok(Invite { terms, by: None, signature: [5; 64] })
     }
 
     async fn unplug(&self, asked: NodeId) -> Result<(), UnplugError> {

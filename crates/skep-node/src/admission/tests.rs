@@ -18,7 +18,7 @@ fn node(number: u64) -> NodeId {
 #[tokio::test]
 async fn an_invite_lets_in_as_many_machines_as_it_says_and_knows_them_again() {
     let net = gateway(1).await;
-    let door = Admission::by_invite(net.node_id(), None).unwrap();
+    let door = Admission::by_invite(net.node_id(), net.node_id(), None).unwrap();
     let invite = net.invite(NOW + 60, 2);
     assert_eq!(door.admit(NOW, node(1), None), Err(Refusal::NoInvite));
     for _ in 0..3 {
@@ -36,7 +36,7 @@ async fn an_invite_lets_in_as_many_machines_as_it_says_and_knows_them_again() {
 #[tokio::test]
 async fn forged_changed_expired_and_foreign_invites_let_nobody_in() {
     let (net, other) = (gateway(1).await, gateway(2).await);
-    let door = Admission::by_invite(net.node_id(), None).unwrap();
+    let door = Admission::by_invite(net.node_id(), net.node_id(), None).unwrap();
     let good = net.invite(NOW + 60, 1);
     let refused = |invite: &Invite, now| door.admit(now, node(1), Some(invite)).unwrap_err();
     assert_eq!(refused(&good, NOW + 60), Refusal::Expired { seconds: 0 });
@@ -52,21 +52,61 @@ async fn forged_changed_expired_and_foreign_invites_let_nobody_in() {
         change(&|invite| invite.terms.expires += 1),
         change(&|invite| invite.terms.uses += 1),
         change(&|invite| invite.terms.nonce[15] ^= 1),
-        change(&|invite| invite.terms.addrs[0].set_port(1)),
-        change(&|invite| invite.terms.addrs.clear()),
+        change(&|invite| invite.terms.gateways[0].addrs[0].set_port(1)),
+        change(&|invite| invite.terms.gateways[0].addrs.clear()),
+        change(&|invite| invite.by = Some(Box::new(other.delegate(net.node_id(), NOW + 60)))),
         change(&|invite| invite.signature[63] ^= 1),
         change(&|invite| invite.signature = [0; 64]),
-        Invite { terms: InviteTerms { network: net.node_id(), ..foreign.terms.clone() }, ..foreign.clone() },
+        Invite {
+            terms: InviteTerms {
+                network: net.node_id(),
+                gateways: good.terms.gateways.clone(),
+                ..foreign.terms.clone()
+            },
+            ..foreign.clone()
+        },
     ] {
         assert_eq!(refused(&forged, NOW), Refusal::Forged, "{forged:?}");
     }
+    let elsewhere = net.invite_to(net.node_id(), None, Vec::new(), NOW + 60, 1);
+    let keeper = Admission::by_invite(other.node_id(), net.node_id(), None).unwrap();
+    assert_eq!(keeper.admit(NOW, node(1), Some(&elsewhere)), Err(Refusal::OtherDoor));
     assert_eq!(door.admit(NOW, node(1), Some(&good)), Ok(()));
+}
+
+#[tokio::test]
+async fn an_invite_counts_at_each_door_that_it_names() {
+    let (net, other) = (gateway(1).await, gateway(2).await);
+    let by = net.delegate(other.node_id(), NOW + 60);
+    let invite = other.invite_to(net.node_id(), Some(by), vec![net.peer()], NOW + 60, 1);
+    for own in [&net, &other] {
+        let door = Admission::by_invite(own.node_id(), net.node_id(), None).unwrap();
+        assert_eq!(door.admit(NOW, node(1), Some(&invite)), Ok(()));
+        assert_eq!(door.admit(NOW, node(2), Some(&invite)), Err(Refusal::UsedUp { machines: 1 }));
+    }
+    // Nobody else may make a doorkeeper.
+    let by = other.delegate(other.node_id(), NOW + 60);
+    let forged = other.invite_to(net.node_id(), Some(by), vec![net.peer()], NOW + 60, 1);
+    let door = Admission::by_invite(net.node_id(), net.node_id(), None).unwrap();
+    assert_eq!(door.admit(NOW, node(1), Some(&forged)), Err(Refusal::Forged));
+}
+
+#[tokio::test]
+async fn members_that_showed_passes_are_known_and_the_removed_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Some(folder.path().join("admitted"));
+    let door = Admission::by_invite(node(7), node(8), file.clone()).unwrap();
+    door.know([node(1), node(2)], &[node(2)]);
+    assert_eq!((door.admit(NOW, node(1), None), door.admit(NOW, node(2), None)), (Ok(()), Err(Refusal::NoInvite)));
+    door.know([], &[node(1)]);
+    let again = Admission::by_invite(node(7), node(8), file).unwrap();
+    assert_eq!((again.admit(NOW, node(1), None), again.admitted()), (Err(Refusal::NoInvite), Vec::new()));
 }
 
 #[tokio::test]
 async fn ten_thousand_strangers_leave_nothing_behind() {
     let net = gateway(1).await;
-    let door = Admission::by_invite(net.node_id(), None).unwrap();
+    let door = Admission::by_invite(net.node_id(), net.node_id(), None).unwrap();
     let mut invite = net.invite(NOW + 60, 1);
     door.admit(NOW, node(0), Some(&invite)).unwrap();
     let before = door.roster.as_ref().unwrap().lock().unwrap().clone();
@@ -86,8 +126,8 @@ fn what_is_remembered_is_bounded_and_what_is_over_makes_room() {
     let invite = |number: u64, expires| {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&number.to_le_bytes());
-        let terms = InviteTerms { network: node(0), addrs: Vec::new(), expires, nonce, uses: 256, relay: None };
-        Invite { terms, signature: [0; 64] }
+        let terms = InviteTerms { network: node(0), gateways: Vec::new(), expires, nonce, uses: 256, relay: None };
+        Invite { terms, by: None, signature: [0; 64] }
     };
     let mut roster = Roster::default();
     for number in 0..MAX_USED as u64 {
@@ -111,7 +151,7 @@ async fn a_restart_forgets_nobody_and_gives_no_use_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("admitted");
     let net = gateway(1).await;
-    let start = |own| Admission::by_invite(own, Some(file.clone()));
+    let start = |own| Admission::by_invite(own, own, Some(file.clone()));
     let invite = net.invite(NOW + 60, 1);
     start(net.node_id()).unwrap().admit(NOW, node(1), Some(&invite)).unwrap();
     let again = start(net.node_id()).unwrap();
@@ -135,7 +175,7 @@ async fn a_restart_forgets_nobody_and_gives_no_use_back() {
 async fn nobody_is_welcome_before_the_disk_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let net = gateway(1).await;
-    let door = Admission::by_invite(net.node_id(), Some(folder.path().join("gone/admitted"))).unwrap();
+    let door = Admission::by_invite(net.node_id(), net.node_id(), Some(folder.path().join("gone/admitted"))).unwrap();
     let invite = net.invite(NOW + 60, 1);
     for _ in 0..2 {
         let refusal = door.admit(NOW, node(1), Some(&invite)).unwrap_err();

@@ -37,7 +37,10 @@ impl Gateway {
     fn hear(&self, offer: Offer) {
         let Offer { node, seq, terms, addrs, .. } = offer;
         let own = node == self.inner.net.node_id();
-        if own || terms.model != self.inner.model.id || terms.blocks.end() > self.inner.model.config.n_blocks {
+        if own || self.inner.links.membership().is_removed(node) {
+            return;
+        }
+        if terms.model != self.inner.model.id || terms.blocks.end() > self.inner.model.config.n_blocks {
             return;
         }
         let peer = Peer { node, addrs };

@@ -106,23 +106,31 @@ pub(super) async fn answer_in_time(link: &StoreLink, ask: StoreAsk) -> Result<St
     timeout(ANSWER_WITHIN, link.ask(ask)).await.unwrap_or(Err(late)).map(|(answer, _)| answer)
 }
 
-/// What a gateway says of its network, to whoever it lets in; when it cannot be reached and this machine is a member already, what those
-/// say whom it knows.
+/// What a gateway says of its network to whoever it lets in, and which one it is: when the first cannot be reached, another one that the
+/// invite names, and for a machine that is a member already one whom it knows.
 pub(super) async fn network(
     net: &Net,
     membership: &Membership,
     gateway: &Peer,
     invite: Option<&Invite>,
-) -> Result<ServedModel, NodeError> {
+) -> Result<(ServedModel, Peer), NodeError> {
+    let mut asked = vec![gateway.clone()];
     let mut told = network_of(net, membership, gateway, invite).await;
-    for other in membership.contacts() {
-        if !matches!(told, Err(NodeError::Net(_))) || membership.hello().pass.is_none() {
+    let named = invite.iter().flat_map(|invite| invite.terms.gateways.clone());
+    for other in named.chain(membership.contacts()) {
+        let is_named = invite.is_some_and(|invite| invite.terms.gateways.contains(&other));
+        if !matches!(told, Err(NodeError::Net(_))) || !is_named && membership.pass().is_none() {
             break;
         }
-        // The reason that counts is the gateway's.
-        told = network_of(net, membership, &other, None).await.or(told);
+        if asked.iter().any(|peer| peer.node == other.node) {
+            continue;
+        }
+        // The reason that counts is the first one's.
+        told = network_of(net, membership, &other, invite.filter(|_| is_named)).await.or(told);
+        asked.push(other);
     }
-    told
+    let last = asked.pop().unwrap_or_else(|| gateway.clone());
+    told.map(|served| (served, last))
 }
 
 async fn network_of(
@@ -132,7 +140,7 @@ async fn network_of(
     invite: Option<&Invite>,
 ) -> Result<ServedModel, NodeError> {
     let link = net.open_store(member).await?;
-    let ask = StoreAsk::Network { invite: invite.cloned(), pass: membership.hello().pass };
+    let ask = StoreAsk::Network { invite: invite.cloned(), pass: membership.pass() };
     match answer_in_time(&link, ask).await? {
         StoreAnswer::Network(served) if membership.keep(&served.pass) => Ok(served),
         StoreAnswer::Network(_) => Err(NodeError::Pass),

@@ -15,13 +15,8 @@ impl Gateway {
     ) -> Result<ServedModel, String> {
         let membership = self.inner.links.membership();
         let pass = match pass.filter(|pass| membership.is_pass_of(from, pass)) {
-            Some(pass) if !membership.is_first() => pass,
-            shown => {
-                if shown.is_none() {
-                    self.let_in(from, invite).await?;
-                }
-                self.pass(from)
-            }
+            Some(pass) if !membership.is_door() => pass,
+            shown => self.let_in(from, invite, shown).await?,
         };
         let (model, offers) = (&self.inner.model, self.offers());
         let own = self.inner.net.peer();

@@ -1,8 +1,8 @@
 //! Weights from and for other members of the network, so that a model's file has to be on one machine only.
 //!
 //! # Who may fetch
-//! A node gives weights to whoever shows a [`Pass`](skep_types::Pass) that the gateway of its network signed for the asker's key, and to nobody else. A
-//! gateway gives a pass to whom it lets in by the rules of [`admission`](crate::admission), which counts an invite as used. So the
+//! A node gives weights to whoever shows a [`Pass`](skep_types::Pass) that a door of its network signed for the asker's key, and to nobody else. A
+//! door gives a pass to whom it lets in by the rules of [`admission`](crate::admission), which counts an invite as used. So the
 //! members of one network fetch from its gateway and from each other, also while the gateway is away, and strangers get nothing.
 //!
 //! # What is given
@@ -27,7 +27,7 @@ pub use choose::{choose_blocks, weight_bytes};
 pub use fetch::{FetchProgress, Fetched, Fetching, Report};
 
 use crate::gateway::Gateway;
-use crate::membership::Membership;
+use crate::membership::{DoorRules, Membership};
 use crate::node::NodeError;
 use serve::Server;
 use skep_net::{Net, NetConfig, NetEvent, NetLimits};
@@ -36,7 +36,7 @@ use skep_types::wire::{Peer, ServedModel};
 use skep_types::{BlockRange, Invite, ModelId, NodeId, Relay};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -54,6 +54,8 @@ pub struct WeightsConfig {
     pub networks: Option<PathBuf>,
     /// Most bytes per second of weights that it sends, over all askers; 0 gives nothing to anybody, `None` sets no cap.
     pub upload: Option<u64>,
+    /// Whom it makes doorkeepers if it began its network, and how long the passes last that it gives.
+    pub doors: DoorRules,
 }
 
 /// A machine's endpoint with what it holds of a model: it serves that to other members, and fetches what it lacks. A
@@ -64,6 +66,8 @@ pub struct Weights {
     pub(crate) membership: Membership,
     server: Arc<Server>,
     task: JoinHandle<()>,
+    /// Who answered last what the network serves.
+    answered: Mutex<Option<Peer>>,
 }
 
 impl Weights {
@@ -76,10 +80,10 @@ impl Weights {
         let (net, events) =
             Net::bind(NetConfig { secret: config.secret, bind: config.bind, relay: config.relay, limits }).await?;
         let network = config.network.unwrap_or(net.node_id());
-        let membership = Membership::open(net.node_id(), network, config.networks.as_deref());
+        let membership = Membership::open(net.node_id(), network, config.networks.as_deref(), config.doors);
         let server = Arc::new(Server::new(membership.clone(), config.upload));
         let task = tokio::spawn(serve::run(net.store_asks(), server.clone()));
-        Ok(Self { net, events: Some(events), membership, server, task })
+        Ok(Self { net, events: Some(events), membership, server, task, answered: Mutex::default() })
     }
 
     /// Shares a whole file. It is read once, to hash it; the nodes of its tree are kept in `folder`, beside those of other files. Waits
@@ -108,13 +112,20 @@ impl Weights {
         self.server.held().map(|reader| reader.id())
     }
 
-    /// Asks a gateway what its network serves, and to be let in for that. When it cannot be reached and this machine is a member already,
-    /// it asks those whom it knows.
+    /// Asks a gateway what its network serves, and to be let in for that. When it cannot be reached, it asks the others that the invite
+    /// names, and if this machine is a member already, those whom it knows.
     ///
     /// # Errors
     /// [`NodeError::Refused`]; [`NodeError::Net`] when it cannot be reached.
     pub async fn ask_network(&self, gateway: &Peer, invite: Option<&Invite>) -> Result<ServedModel, NodeError> {
-        ask::network(&self.net, &self.membership, gateway, invite).await
+        let (served, by) = ask::network(&self.net, &self.membership, gateway, invite).await?;
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(by);
+        Ok(served)
+    }
+
+    /// Who answered last what the network serves.
+    pub(crate) fn answered(&self) -> Option<Peer> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Begins or goes on to fetch the model that the network serves, into its folder in `store`.
@@ -156,7 +167,7 @@ impl Sent {
         store: &Path,
         blocks: BlockRange,
     ) -> Result<(), NodeError> {
-        let served = ask::network(net, self.0.membership(), gateway, None).await?;
+        let (served, _) = ask::network(net, self.0.membership(), gateway, None).await?;
         let mut fetching =
             Fetching::new(net.clone(), self.0.clone(), gateway.clone(), served, store.to_owned()).await?;
         let header = fetching.header(&mut |_| ()).await?;

@@ -23,7 +23,7 @@ pub const MAX_COUNTED_BLOCKS: usize = 1024;
 pub enum StoreAsk {
     /// To a member that takes requests: what does this network serve, and who holds it?
     Network {
-        /// What lets the asker in, as in a [`Join`](super::Join); only the machine that began the network lets anybody in.
+        /// What lets the asker in, as in a [`Join`](super::Join); only the machine that began the network and its doorkeepers let anybody in.
         invite: Option<Invite>,
         /// What says that the asker is in already.
         pass: Option<Pass>,
