@@ -45,10 +45,11 @@ async function text(request) {
 
 /**
  * `own` gives it a machine of its own; without one it is as a node of a demo. What it says is in `script` and may be changed: the text, the
- * milliseconds between its pieces (0: as fast as they are taken), the piece after which the connection breaks, and how often it is then away.
+ * milliseconds between its pieces (0: as fast as they are taken), the piece at which the connection breaks and what it waits for before, and
+ * whether it is away, which it says with 503.
  */
 export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null } = {}) {
-  const script = { delay, verse, breakAt: null, away: 2 };
+  const script = { delay, verse, breakAt: null, breakWhen: null, away: false };
   const half = blocks / 2;
   const parts = [[0, half], [half, blocks], [0, half], [half, blocks]];
   const state = {
@@ -102,6 +103,7 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null } = {})
       // As fast as the page takes it, but for the pauses in which this process hears that somebody has left.
       if (delay > 0 || at % 200 === 0) await wait(delay);
       if (script.breakAt === at) {
+        await script.breakWhen;
         state.active -= 1;
         return void response.destroy();
       }
@@ -157,7 +159,7 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null } = {})
     }
     if (path.startsWith("/skep/v1/answers/")) {
       script.breakAt = null;
-      if (script.away-- > 0) return json(response, 503, { error: { message: "not yet" } });
+      if (script.away) return json(response, 503, { error: { message: "not yet" } });
       return complete(Readable.from([Buffer.from('{"stream":true}')]), response, true);
     }
     if (path === "/skep/v1/invite") return json(response, 200, { link: `skep:${id("invite")}${id("terms")}`, hours: 24, uses: 8, expires: Math.round(Date.now() / 1000) + 86_400 });

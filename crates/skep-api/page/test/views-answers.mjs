@@ -25,12 +25,16 @@ const unbounded = (page) => page.addInitScript(() => location.protocol === "http
 /** The connection breaks in the middle, and the node is away for two questions. */
 export async function torn({ page, origin, node }) {
   const words = Array.from({ length: 60 }, (_, at) => `word${at}`);
-  Object.assign(node.script, { verse: words.join(" "), breakAt: 30, away: 2 });
+  let tear;
+  Object.assign(node.script, { verse: words.join(" "), breakAt: 30, breakWhen: new Promise((resolve) => (tear = resolve)), away: true });
   await page.goto(origin);
   await ask(page, "hello");
+  await page.getByText("word29").waitFor();
+  tear();
   await page.getByTestId("broken").waitFor();
   check(/taken up again/.test(await page.getByTestId("broken").innerText()), "a break is told while the page tries again");
   check((await lastState(page)) === "writing" && (await page.getByTestId("stop").count()) === 1, "it can be stopped meanwhile");
+  node.script.away = false;
   const state = await ended(page);
   check(state === "done", "the answer goes on when the node is back", state);
   check((await answerText(page)) === words.join(" "), "its text has each word once");

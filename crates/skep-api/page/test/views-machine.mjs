@@ -89,8 +89,11 @@ export async function ownersWord({ page, origin }) {
   await becomes(page, "paused");
   check(Math.abs((await ends()) - Date.now() - 7_200_000) < 60_000, "a pause of two hours ends in two hours");
   check(/Until \d+:\d\d, in 2 h/.test(await page.getByTestId("remedy").innerText()), "until when is told", await page.getByTestId("remedy").innerText());
-  await page.getByTestId("resume").click();
+  await page.getByTestId("resume").focus();
+  await page.keyboard.press("Enter");
   await becomes(page, "lending");
+  await until(page, () => document.activeElement?.dataset.testid === "pause-now");
+  check(true, "the keyboard stays where it was when a button goes away");
   await page.getByTestId("pause-tomorrow").click();
   await becomes(page, "paused");
   check(new Date(await ends()).getHours() === 8, "until tomorrow is until the morning");

@@ -148,6 +148,12 @@ function Endpoints({ origin }: { origin: string }) {
     ["POST", "/v1/chat/completions", "Answers a chat, by the model's own template. Streaming or not."],
     ["POST", "/v1/completions", "Goes on with a text, or with token ids. Streaming or not."],
     ["GET", "/skep/v1/network", "The nodes, their blocks, and how the last answer came about."],
+    ["GET", "/skep/v1/answers/ID", "The rest of a streamed answer whose node ended and started again; its first piece is all of the text so far."],
+    ["POST", "/skep/v1/invite", "A link with which other machines join: {\"hours\": 24, \"uses\": 8}."],
+    ["GET", "/skep/v1/machine", "Whether this machine is lent, why not, and what it uses. A node of a demo has none of it."],
+    ["POST", "/skep/v1/machine", "The owner's word: {\"command\": \"pause\", \"seconds\": 7200}, or resume, or finish."],
+    ["GET", "/skep/v1/settings", "The owner's settings, their schema, and who set what."],
+    ["PUT", "/skep/v1/settings", "Sets one: {\"key\": \"share.cpu_percent\", \"value\": 40}; null leaves it to the preset."],
     ["POST", "/skep/v1/unplug", "Demo only: kills the process of the node named in {\"node\": \"…\"}."],
   ];
   return (
@@ -164,7 +170,7 @@ function Endpoints({ origin }: { origin: string }) {
             {rows.map(([method, path, about]) => (
               <tr>
                 <td>
-                  <span class={`method ${method.toLowerCase()}`}>{method}</span>
+                  <span class={method === "GET" ? "method" : "method post"}>{method}</span>
                 </td>
                 <th scope="row">
                   <code>{path}</code>

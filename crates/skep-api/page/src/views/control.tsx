@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { readAmount, unitsFor, valueText, wordText, writeAmount, type Field, type Kind, type Raw } from "../lib/limits";
+import { keepFocus } from "../ui/focus";
 import { withTitles } from "../ui/named";
 import { inline } from "../ui/rich";
 import { limits, setLimit, type LimitsState } from "../store/limits";
@@ -144,7 +145,19 @@ function From({ field, state }: { field: Field; state: LimitsState }) {
   return (
     <span class="origin">
       <span class="origin-own">{ORIGINS[origin]}</span>
-      <button type="button" class="quiet" onClick={() => void setLimit(field.key, null)} aria-label={`${field.title}: back to ${preset.name}`} data-testid="to-preset">
+      <button
+        type="button"
+        class="quiet"
+        onClick={(event) => {
+          const control = event.currentTarget.closest(".control");
+          void keepFocus(
+            () => setLimit(field.key, null),
+            () => control?.querySelector<HTMLElement>("input:checked, input:not([type=radio])"),
+          );
+        }}
+        aria-label={`${field.title}: back to ${preset.name}`}
+        data-testid="to-preset"
+      >
         Back to {preset.name}
         {given !== undefined && ` (${valueText(field.kind, given)})`}
       </button>

@@ -1,6 +1,6 @@
 // My machine: whether it is lent, why not, what would change that, and what it costs.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Trouble } from "../lib/errors";
 import type { Field } from "../lib/limits";
 import { byOwner, HEADLINES, metersOf, momentText, sentence, spanText, untilTomorrow, workText } from "../lib/machine";
@@ -8,6 +8,7 @@ import type { Command, MachineView } from "../lib/machine";
 import { limits, loadLimits } from "../store/limits";
 import { lookClosely, machine, tellMachine } from "../store/machine";
 import { useStore } from "../store/store";
+import { keepFocus } from "../ui/focus";
 import { Mark } from "../ui/icons";
 import { MeterView } from "../ui/meter";
 import { WithSettings } from "../ui/named";
@@ -40,11 +41,16 @@ const HOUR = 3600;
 function Buttons({ view }: { view: MachineView }) {
   const [busy, setBusy] = useState(false);
   const [trouble, setTrouble] = useState<Trouble | null>(null);
-  const tell = async (command: Command) => {
-    setBusy(true);
-    setTrouble(await tellMachine(command));
-    setBusy(false);
-  };
+  const box = useRef<HTMLDivElement>(null);
+  const tell = (command: Command) =>
+    keepFocus(
+      async () => {
+        setBusy(true);
+        setTrouble(await tellMachine(command));
+        setBusy(false);
+      },
+      () => box.current?.querySelector("button"),
+    );
   const pauses: [string, string, () => number | undefined][] = [
     ["now", "Until I resume", () => undefined],
     ["1h", "For 1 hour", () => HOUR],
@@ -52,7 +58,7 @@ function Buttons({ view }: { view: MachineView }) {
     ["tomorrow", "Until tomorrow morning", () => untilTomorrow(Date.now())],
   ];
   return (
-    <div class="owner-says" aria-busy={busy}>
+    <div class="owner-says" aria-busy={busy} ref={box}>
       {byOwner(view) && (
         <button type="button" class="press main" onClick={() => void tell({ command: "resume" })} data-testid="resume">
           Resume

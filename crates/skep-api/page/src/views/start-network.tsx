@@ -1,6 +1,6 @@
 // The later first steps: how others come into the network, and a first answer.
 
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { makeInvite, SkepError, type Invite } from "../lib/client";
 import type { Trouble } from "../lib/errors";
 import { momentText } from "../lib/machine";
@@ -9,6 +9,7 @@ import type { Desk } from "../store/desk";
 import { network } from "../store/network";
 import { useStore } from "../store/store";
 import { CopyButton } from "../ui/copy";
+import { keepFocus } from "../ui/focus";
 import { useFollow } from "./chat";
 import { MessageView, TroubleView } from "./message";
 
@@ -31,7 +32,8 @@ export function Private() {
   const { view } = useStore(network);
   const [invite, setInvite] = useState<Invite | null>(null);
   const [trouble, setTrouble] = useState<Trouble | null>(null);
-  const ask = async () => {
+  const made = useRef<HTMLElement>(null);
+  const make = async () => {
     try {
       setInvite(await makeInvite());
       setTrouble(null);
@@ -39,6 +41,7 @@ export function Private() {
       setTrouble(error instanceof SkepError ? error.trouble : { message: "No invite came back.", hint: null });
     }
   };
+  const ask = () => keepFocus(make, () => made.current?.querySelector("button"));
   const alive = view?.nodes.filter((node) => node.alive).length;
   return (
     <>
@@ -47,7 +50,7 @@ export function Private() {
         sent to anybody else.
       </p>
       <div class="two">
-        <section aria-labelledby="invite-title">
+        <section aria-labelledby="invite-title" ref={made}>
           <h2 id="invite-title">Invite a machine</h2>
           {invite ? (
             <div role="status">
