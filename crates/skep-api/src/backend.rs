@@ -1,9 +1,10 @@
 //! What the API needs of a gateway. The real one is [`Gateway`]; tests bring a scripted one.
 
 use skep_node::{
-    AnswerId, EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused, ModelCard,
-    NetworkView, Resumed, RouteView, UnplugError,
+    AnswerId, EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused,
+    MachineView, ModelCard, NetworkView, Resumed, RouteView, SetError, SettingsView, UnplugError,
 };
+use skep_owner::Command;
 use skep_types::{Invite, NodeId};
 use std::future::Future;
 
@@ -47,6 +48,25 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`UnplugError`] when nothing was ended.
     fn unplug(&self, node: NodeId) -> impl Future<Output = Result<(), UnplugError>> + Send;
+
+    /// What of this machine is lent now; none where nobody keeps it to its owner's limits.
+    fn machine(&self) -> Option<MachineView>;
+
+    /// Takes the owner's word, and says what has become of it.
+    fn command(&self, command: Command) -> impl Future<Output = Option<MachineView>> + Send;
+
+    /// The owner's settings; none where nobody keeps to them.
+    fn settings(&self) -> Option<SettingsView>;
+
+    /// Changes one setting, or without a text leaves it to the preset.
+    ///
+    /// # Errors
+    /// [`SetError`] when it is not changed.
+    fn set(
+        &self,
+        name: &str,
+        text: Option<&str>,
+    ) -> impl Future<Output = Option<Result<SettingsView, SetError>>> + Send;
 }
 
 impl Backend for Gateway {
@@ -80,5 +100,21 @@ impl Backend for Gateway {
 
     fn unplug(&self, node: NodeId) -> impl Future<Output = Result<(), UnplugError>> + Send {
         Gateway::unplug(self, node)
+    }
+
+    fn machine(&self) -> Option<MachineView> {
+        self.steward()?.machine()
+    }
+
+    async fn command(&self, command: Command) -> Option<MachineView> {
+        self.steward()?.command(command).await
+    }
+
+    fn settings(&self) -> Option<SettingsView> {
+        Some(self.steward()?.settings())
+    }
+
+    async fn set(&self, name: &str, text: Option<&str>) -> Option<Result<SettingsView, SetError>> {
+        Some(self.steward()?.set(name, text).await)
     }
 }

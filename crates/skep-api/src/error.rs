@@ -60,7 +60,7 @@ impl ApiError {
     }
 
     /// A failure that the client has no part in.
-    fn server(status: StatusCode, code: &'static str, sentence: String, hint: &str) -> Self {
+    pub(crate) fn server(status: StatusCode, code: &'static str, sentence: String, hint: &str) -> Self {
         let mut error = Self::refuse(status, sentence, hint).code(code);
         error.0.kind = SERVER;
         error

@@ -22,6 +22,7 @@ mod embeddings;
 mod error;
 mod guard;
 mod images;
+mod machine;
 mod messages;
 mod options;
 mod page;

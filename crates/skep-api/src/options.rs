@@ -53,6 +53,14 @@ impl Options {
             .ok_or_else(|| ApiError::invalid(self.name(field), "is required", SEE_LIST).code("missing_field"))
     }
 
+    /// A field that must be present, where `null` says something of its own: none.
+    pub(crate) fn required_or_null(&mut self, field: &str) -> Result<Option<Value>, ApiError> {
+        match self.fields.remove(field) {
+            Some(value) => Ok(Some(value).filter(|value| !value.is_null())),
+            None => Err(ApiError::invalid(self.name(field), "is required", SEE_LIST).code("missing_field")),
+        }
+    }
+
     /// A number within `range`.
     pub(crate) fn number(&mut self, field: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, ApiError> {
         let Some(value) = self.take(field) else { return Ok(None) };

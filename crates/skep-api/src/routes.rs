@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::options::Options;
 use crate::request::{self, Ask};
-use crate::{Api, body, embeddings, images, page};
+use crate::{Api, body, embeddings, images, machine, page};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -40,6 +40,8 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/skep/v1/answers/{id}", get(resume::<B>))
         .route("/skep/v1/invite", post(invite::<B>))
         .route("/skep/v1/unplug", post(unplug::<B>))
+        .route("/skep/v1/machine", get(machine::show::<B>).post(machine::command::<B>))
+        .route("/skep/v1/settings", get(machine::settings::<B>).put(machine::set::<B>))
         .route("/v1/{*rest}", axum::routing::any(nothing))
         .route("/skep/{*rest}", axum::routing::any(nothing))
         .fallback(elsewhere)

@@ -211,10 +211,12 @@ impl Shared {
         let key = PublicKey::from_bytes(&node.0).map_err(|_| NetError::NotAKey { node })?;
         let direct = to.addrs.iter().copied().map(TransportAddr::Ip);
         let address = EndpointAddr::from_parts(key, direct.chain(self.relay_url.clone().map(TransportAddr::Relay)));
-        within(limit, node, "connecting", async {
+        let connected = within(limit, node, "connecting", async {
             let connected = self.endpoint.connect(address, alpn).await;
             connected.map_err(|fault| NetError::Connect { node, reason: format!("{fault:#}") })
-        })
-        .await
+        });
+        let connection = connected.await?;
+        self.tally.add(&connection);
+        Ok(connection)
     }
 }

@@ -73,6 +73,7 @@ mod random;
 mod relay;
 mod serve;
 mod stream;
+mod traffic;
 mod watch;
 mod yielding;
 
@@ -90,4 +91,5 @@ pub use stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
     FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder, RegisterReceiver, RegisterSender,
 };
+pub use traffic::Traffic;
 pub use watch::Watch;

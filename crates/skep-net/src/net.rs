@@ -8,6 +8,7 @@ use crate::stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
     FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder, RegisterReceiver, RegisterSender,
 };
+use crate::traffic::{Tally, Traffic};
 use crate::{NetConfig, NetError, NetLimits, Watch, Way, idle, relay, serve, watch};
 use iroh::endpoint::{Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
 use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
@@ -158,6 +159,7 @@ pub(crate) struct Shared {
     /// Tries of others to find a direct path.
     pub(crate) looks: Arc<Semaphore>,
     pub(crate) counters: Counters,
+    pub(crate) tally: Tally,
     pub(crate) goodput: Arc<Goodput>,
     pub(crate) runtime: Handle,
     pub(crate) closed: AtomicBool,
@@ -235,6 +237,7 @@ impl Net {
             relay_url,
             looks: Arc::new(Semaphore::new(relay::LOOKS_MAX)),
             counters: Counters::default(),
+            tally: Tally::default(),
             goodput: Arc::default(),
             runtime: Handle::current(),
             closed: AtomicBool::new(false),
@@ -413,6 +416,11 @@ impl Net {
     pub fn is_alive(&self, node: NodeId) -> bool {
         let most = self.shared.limits.missed_beats();
         self.shared.book().entries.get(&node).is_some_and(|entry| entry.answers(most))
+    }
+
+    /// What was sent and received so far; read it every second or so, as what a connection carried since goes with it.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.tally.read()
     }
 
     /// What was refused so far.

@@ -46,6 +46,9 @@ async fn welcome(shared: &Arc<Shared>, incoming: Incoming) {
         Ok(accepting) => timeout(shared.limits.hello_timeout, accepting).await.ok().and_then(Result::ok),
         Err(_) => None,
     };
+    if let Some(connection) = &connection {
+        shared.tally.add(connection);
+    }
     match connection {
         Some(connection) if connection.alpn() == BULK_ALPN => {
             drop(tokio::spawn(bulk::serve(shared.clone(), connection)))

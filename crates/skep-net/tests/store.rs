@@ -30,6 +30,7 @@ fn slice(pass: Pass, start: u64, end: u64) -> StoreAsk {
 #[tokio::test]
 async fn a_slice_comes_whole_and_what_breaks_off_is_told() {
     let (holder, mut asked, asker, link) = pair().await;
+    let before = (holder.traffic().sent, asker.traffic().received);
     let pass = holder.pass(asker.node_id(), 77);
     assert!(is_signed_pass(&pass) && pass.member == asker.node_id() && pass.network == holder.node_id());
     let serve = async {
@@ -71,6 +72,11 @@ async fn a_slice_comes_whole_and_what_breaks_off_is_told() {
         assert!(link.received_bytes() > 400_000);
     };
     tokio::join!(serve, ask);
+    let counted = || (holder.traffic().sent - before.0, asker.traffic().received - before.1);
+    let of_link = counted();
+    assert!(of_link.0 > 400_000 && of_link.1 > 400_000, "{of_link:?}");
+    drop(link);
+    assert!(counted().1 >= of_link.1, "what a connection carried counts when it is gone");
     // Activations have their own connection, which nobody opened yet.
     assert_eq!((asker.rtt(holder.node_id()), holder.rtt(asker.node_id())), (None, None));
 }

@@ -12,6 +12,7 @@ use crate::generate::{ChatMessage, GenerateError, ModelCard, NetworkView, Prompt
 use crate::links::Links;
 use crate::members::Members;
 use crate::sink::Sink;
+use crate::steward::Steward;
 use planning::missing_block;
 use skep_model::{ChatTemplate, Message, ModelConfig, Purpose, Tokenizer};
 use skep_net::Net;
@@ -21,7 +22,7 @@ use skep_types::wire::{Join, Peer, SessionId};
 use skep_types::{ModelId, NodeId};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -103,6 +104,7 @@ pub(crate) struct Inner {
     admission: Admission,
     state: Mutex<State>,
     unplug: Mutex<Option<Unplug>>,
+    steward: OnceLock<Steward>,
 }
 
 struct State {
@@ -124,7 +126,7 @@ impl Gateway {
         // Who can reach a machine's own addresses only is on it; others were invited by its owner.
         let label = if admission.is_open() { Label::MyDevices } else { Label::Trusted };
         let state = State {
-            members: Members::new(label),
+            members: Members::new(label, net.node_id()),
             drawn: None,
             readers: HashMap::new(),
             last_answer: None,
@@ -135,13 +137,24 @@ impl Gateway {
         let (state, unplug) = (Mutex::new(state), Mutex::new(None));
         let returns = Returns::default();
         let answers = Answers::open(limits.answers.clone());
-        let inner = Inner { model, net, links, limits, returns, active, answers, admission, state, unplug };
+        let steward = OnceLock::new();
+        let inner = Inner { model, net, links, limits, returns, active, answers, admission, state, unplug, steward };
         Self { inner: Arc::new(inner) }
     }
 
     /// Lets [`Gateway::unplug`] end processes; only the demo does that.
     pub fn set_unplug(&self, unplug: Unplug) {
         *self.inner.unplug.lock().unwrap_or_else(PoisonError::into_inner) = Some(unplug);
+    }
+
+    /// Says once who keeps this node to its owner's limits.
+    pub(crate) fn set_steward(&self, steward: Steward) {
+        let _ = self.inner.steward.set(steward);
+    }
+
+    /// Who keeps this node to its owner's limits; none where nobody does.
+    pub fn steward(&self) -> Option<&Steward> {
+        self.inner.steward.get()
     }
 
     /// The models that can be asked.

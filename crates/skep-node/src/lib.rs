@@ -25,6 +25,7 @@ mod moving;
 mod node;
 mod sink;
 mod stage_host;
+mod steward;
 mod stop;
 mod swarm;
 mod tell;
@@ -43,4 +44,8 @@ pub use membership::DoorRules;
 pub use moving::{Moved, Moves};
 pub use node::{Node, NodeConfig, NodeError};
 pub use stage_host::{PeerLimits, StageLimits};
+pub use steward::{
+    CapsView, GapView, MachineView, Raw, ReasonView, SensorView, SetError, SettingsFault, SettingsFile, SettingsView,
+    State, Steward, StewardConfig, TimelineEntry, UseView, ValueView, WholeView,
+};
 pub use weights::{FetchProgress, Fetched, Fetching, Report, Weights, WeightsConfig, choose_blocks, weight_bytes};

@@ -8,7 +8,7 @@ use crate::moving::view::{Serves, holdings};
 use skep_net::{Net, Watch};
 use skep_plan::{Candidate, Gateway, Holding, Label, Links, Network, Offer};
 use skep_session::Report;
-use skep_types::offer::Terms;
+use skep_types::offer::{Audience, Terms};
 use skep_types::wire::{Join, NodeFigures, Peer};
 use skep_types::{BlockRange, NodeId};
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub(crate) struct Members {
     links: Links,
     /// What the owner of this gateway calls those who join it.
     label: Label,
+    /// This gateway's own node.
+    own: NodeId,
 }
 
 struct Member {
@@ -68,8 +70,8 @@ pub(crate) enum Heard {
 }
 
 impl Members {
-    pub(crate) fn new(label: Label) -> Self {
-        Self { by_node: BTreeMap::new(), links: Links::new(), label }
+    pub(crate) fn new(label: Label, own: NodeId) -> Self {
+        Self { by_node: BTreeMap::new(), links: Links::new(), label, own }
     }
 
     /// Takes in a node, or takes it in again after it restarted or moved to other blocks.
@@ -206,26 +208,30 @@ impl Members {
         living.map(|member| Offer { peer: member.join.peer.clone(), blocks: member.join.blocks }).collect()
     }
 
-    /// The spans of the living.
-    pub(crate) fn spans(&self) -> Vec<BlockRange> {
-        self.by_node.values().filter(|member| member.alive).map(|member| member.join.blocks).collect()
+    /// Those who live and work for this gateway: who works for its own owner only is of use to nobody else.
+    fn serving(&self) -> impl Iterator<Item = (&NodeId, &Member)> {
+        let lent = |member: &Member| member.appraisal.told().is_none_or(|told| told.audience != Audience::Own);
+        self.by_node.iter().filter(move |(node, member)| member.alive && (**node == self.own || lent(member)))
     }
 
-    /// Who of the living serves what, for a node that thinks of moving.
+    /// The spans of those who serve.
+    pub(crate) fn spans(&self) -> Vec<BlockRange> {
+        self.serving().map(|(_, member)| member.join.blocks).collect()
+    }
+
+    /// Who serves what, for a node that thinks of moving.
     pub(crate) fn holdings(&self) -> Vec<Holding> {
-        let living = self.by_node.iter().filter(|(_, member)| member.alive);
-        let spans = living.map(|(node, member)| (*node, member.join.blocks, member.appraisal.told()));
+        let spans = self.serving().map(|(node, member)| (*node, member.join.blocks, member.appraisal.told()));
         holdings(spans.map(|(node, blocks, told)| {
             let (decode_ns, room) = told.map_or((0, 0), |told| (told.decode_ns, told.room));
             Serves { node, blocks, decode_ns, room }
         }))
     }
 
-    /// The living, as the planner is to take them.
+    /// Those who serve, as the planner is to take them.
     pub(crate) fn network(&self, net: &Net) -> Network {
         let now = Instant::now();
-        let living = self.by_node.iter().filter(|(_, member)| member.alive);
-        let candidates = living.map(|(node, member)| Candidate {
+        let candidates = self.serving().map(|(node, member)| Candidate {
             offer: Offer { peer: member.join.peer.clone(), blocks: member.join.blocks },
             price: member.appraisal.told().map_or(0, |told| told.price),
             label: self.label,

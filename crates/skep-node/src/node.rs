@@ -1,22 +1,25 @@
 //! A node: one endpoint, the blocks it serves if any, and a gateway if it takes requests.
 
+mod dispatch;
+
 use crate::admission::Admission;
 use crate::gateway::{Gateway, GatewayLimits, ModelFront, discover};
 use crate::joining::{Announcer, remember};
-use crate::links::{Arrival, Links, arrived_control, arrived_data};
+use crate::links::Links;
 use crate::membership::gossip::Gossip;
 use crate::membership::{DoorRules, Membership};
 use crate::moving::{Moved, Mover, Moves, View};
 use crate::stage_host::{StageHost, StageLimits};
+use crate::steward::{NodePlant, SettingsFault, Steward, StewardConfig};
 use crate::swarm::Swarm;
 use crate::tell::{Listener, tell};
 use crate::weights::{Sent, Weights, WeightsConfig};
+use dispatch::{Roles, take_arrivals, take_events};
 use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, SpanOptions, Tokenizer};
-use skep_net::{Net, NetError, NetEvent};
-use skep_session::Input;
+use skep_net::{Net, NetError};
 use skep_store::StoreError;
-use skep_types::wire::{Frame, Join, JoinReply, Payload, Peer, StreamHello};
-use skep_types::{BlockRange, Invite, ModelId, NodeId};
+use skep_types::wire::{Join, Peer};
+use skep_types::{BlockRange, Invite, ModelId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,6 +51,8 @@ pub struct NodeConfig {
     pub join: Option<Peer>,
     /// What lets this node in there, unless its key is known.
     pub invite: Option<Invite>,
+    /// What keeps it to its owner's limits; without, there are none.
+    pub steward: Option<StewardConfig>,
 }
 
 /// Why a node cannot run.
@@ -119,6 +124,9 @@ pub enum NodeError {
         "the gateway took this node in, and gave it a pass that does not hold; do the clocks of the two machines differ?"
     )]
     Pass,
+    /// The owner's settings cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsFault),
     /// Neither blocks nor a gateway: such a node would do nothing.
     #[error("a node needs blocks to serve or requests to take")]
     Idle,
@@ -138,17 +146,9 @@ pub struct Node {
     membership: Membership,
     swarm: Swarm,
     sent: Sent,
+    /// Ends with the node.
+    steward: Option<Steward>,
     tasks: Vec<JoinHandle<()>>,
-}
-
-/// What the dispatcher hands streams to.
-#[derive(Clone)]
-struct Roles {
-    stages: Option<StageHost>,
-    gateway: Option<Gateway>,
-    membership: Membership,
-    swarm: Swarm,
-    gossip: Gossip,
 }
 
 impl Node {
@@ -193,7 +193,12 @@ impl Node {
             ),
             None => None,
         };
+        let plant = NodePlant::new(stages.clone(), net.clone(), config.bind, &loaded.front.config.name);
+        let steward = plant.set_steward(config.steward).await?;
         let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits, admission));
+        if let (Some(gateway), Some(steward)) = (&gateway, &steward) {
+            gateway.set_steward(steward.clone());
+        }
         let (swarm, directories) = Swarm::start(net.clone(), membership.clone());
         let (member, part) = (membership.clone(), swarm.clone());
         let gossip = Gossip::new(net.clone(), member.clone(), gateway.clone(), part.clone());
@@ -221,6 +226,7 @@ impl Node {
             membership,
             swarm,
             sent,
+            steward,
             tasks,
         };
         if let Err(error) = node.join(config.blocks, doors, config.invite).await {
@@ -316,6 +322,11 @@ impl Node {
         self.gateway.as_ref()
     }
 
+    /// Who keeps it to its owner's limits, if anybody does.
+    pub fn steward(&self) -> Option<&Steward> {
+        self.steward.as_ref()
+    }
+
     /// The model it serves.
     pub fn model(&self) -> ModelId {
         self.model
@@ -404,93 +415,4 @@ fn admission(
     let file = if membership.is_first() { file } else { membership.beside("admitted") };
     Admission::by_invite(net.node_id(), membership.network(), file.clone())
         .map_err(|source| NodeError::Admitted { path: file.unwrap_or_default(), source })
-}
-
-async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arrival>, roles: Roles) {
-    while let Some(event) = events.recv().await {
-        match event {
-            // A node computes for the members of its network, and for nobody else who can reach it.
-            NetEvent::Control { from, hello, requests, replies }
-                if roles.membership.admits(from, hello.pass.as_ref()) =>
-            {
-                let _ = own.send(arrived_control(from, requests, replies)).await;
-            }
-            NetEvent::Control { from, .. } => tracing::warn!(%from, "who is no member asks for work"),
-            NetEvent::Directory { from, hello, messages } => {
-                if roles.membership.admits(from, hello.pass.as_ref()) {
-                    roles.swarm.listen(from, messages);
-                }
-            }
-            NetEvent::Register { from, hello, tell, told } => {
-                tokio::spawn(roles.gossip.clone().answer(from, hello, tell, told));
-            }
-            NetEvent::Data { from, hello, frames } => {
-                let _ = own.send(arrived_data(from, hello, frames)).await;
-            }
-            NetEvent::Join { join, reply, .. } => {
-                let taken = match &roles.gateway {
-                    Some(gateway) => gateway.admit(join).await,
-                    None => Err("this node takes no requests, so there is nothing to join".into()),
-                };
-                let answer = match taken {
-                    Ok(pass) => JoinReply::Welcome { pass },
-                    Err(reason) => JoinReply::Refused { reason },
-                };
-                tokio::spawn(reply.send(answer));
-            }
-            NetEvent::Figures { from, figures } => {
-                if let Some(gateway) = &roles.gateway {
-                    gateway.read_figures(from, figures);
-                }
-            }
-            NetEvent::Down { node } => set_alive(&roles, node, false),
-            NetEvent::Up { node } => set_alive(&roles, node, true),
-        }
-    }
-}
-
-fn set_alive(roles: &Roles, node: NodeId, alive: bool) {
-    if let Some(gateway) = &roles.gateway {
-        gateway.set_alive(node, alive);
-    }
-}
-
-async fn take_arrivals(mut arrivals: mpsc::Receiver<Arrival>, roles: Roles) {
-    while let Some(arrival) = arrivals.recv().await {
-        match arrival {
-            Arrival::Control { from, requests, replies } => {
-                if let Some(stages) = roles.stages.clone() {
-                    tokio::spawn(stages.serve_control(from, requests, replies));
-                }
-            }
-            Arrival::Data { from, hello, frames } => {
-                tokio::spawn(take_data(from, hello, frames, roles.clone()));
-            }
-        }
-    }
-}
-
-/// The first frame tells whether a stream feeds a stage of this node or brings outputs to its gateway; one node may be both
-/// ends of the same session.
-async fn take_data(from: NodeId, hello: StreamHello, mut frames: mpsc::Receiver<Result<Frame, String>>, roles: Roles) {
-    let Some(first) = frames.recv().await else { return };
-    let output = matches!(&first, Ok(Frame { payload: Payload::Candidates(_) | Payload::Vector(_), .. }));
-    if !output {
-        if let Some(stages) = roles.stages {
-            stages.serve_data(from, hello, first, frames).await;
-        }
-        return;
-    }
-    let Some(inputs) = roles.gateway.and_then(|gateway| gateway.waiting(hello.session)) else { return };
-    let mut item = Some(first);
-    while let Some(frame) = item {
-        let input = match frame {
-            Ok(frame) => Input::Candidates { from, session: hello.session, frame },
-            Err(_) => Input::Lost { node: from },
-        };
-        if inputs.send(input).await.is_err() {
-            return;
-        }
-        item = frames.recv().await;
-    }
 }

@@ -21,13 +21,14 @@ mod spans;
 mod worker;
 
 use crate::links::Links;
+use crate::steward::Lending;
 pub use limits::PeerLimits;
 pub(crate) use meter::Measured;
 use skep_model::{Span, SpanOptions};
 use skep_types::wire::{Control, ControlReply, Frame, SessionId, StreamHello};
-use skep_types::{ModelId, NodeId};
+use skep_types::{BlockRange, ModelId, NodeId};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -65,6 +66,8 @@ pub(crate) struct StageHost {
     meter: Arc<meter::Meter>,
     options: SpanOptions,
     room: Arc<AtomicU32>,
+    /// Whether others may begin something.
+    lends: Arc<AtomicBool>,
 }
 
 /// What the compute thread is told.
@@ -93,6 +96,11 @@ enum Job {
     },
     /// Let the earlier spans take no more sessions.
     Retire,
+    /// Keep to the owner's limits from now on.
+    Lend {
+        lending: Lending,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Lets idle sessions be looked for as long as the compute thread lives.
@@ -134,7 +142,8 @@ impl StageHost {
         links.spawn(tidy(jobs.downgrade(), limits.peer.idle));
         let worker = worker::Worker::new(model, pool, limits, links, meter.clone());
         std::thread::Builder::new().name("skep-compute".into()).spawn(move || worker.run(queue))?;
-        Ok(Self { jobs, next_link: Arc::default(), meter, options, room: Arc::default() })
+        let lends = Arc::new(AtomicBool::new(true));
+        Ok(Self { jobs, next_link: Arc::default(), meter, options, room: Arc::default(), lends })
     }
 
     /// How its spans compute; another one that it is to serve must be loaded so.
@@ -156,6 +165,31 @@ impl StageHost {
     /// Lets the earlier spans take no more sessions. They are unmapped when the last session on them has ended.
     pub(crate) async fn retire(&self) {
         let _ = self.jobs.send(Job::Retire).await;
+    }
+
+    /// Keeps to the owner's limits from now on. Returns when sessions that are to end have ended; not for async code.
+    pub(crate) fn lend(&self, lending: &Lending) {
+        self.lends.store(lending.refusal.is_none(), Ordering::Relaxed);
+        let (done, kept) = oneshot::channel();
+        // It fails when the node is ending.
+        if self.jobs.blocking_send(Job::Lend { lending: lending.clone(), done }).is_ok() {
+            let _ = kept.blocking_recv();
+        }
+    }
+
+    /// Whether others may begin something here.
+    pub(crate) fn lends(&self) -> bool {
+        self.lends.load(Ordering::Relaxed)
+    }
+
+    /// Sessions of other machines' gateways under way.
+    pub(crate) fn foreign(&self) -> u32 {
+        self.meter.foreign()
+    }
+
+    /// The blocks that it serves, whether they are loaded now or not.
+    pub(crate) fn blocks(&self) -> Option<BlockRange> {
+        self.meter.blocks()
     }
 
     /// Spans that are loaded, and bytes of all their weights.

@@ -35,7 +35,8 @@ pub(crate) async fn tell(stages: StageHost, net: Net, announcer: Arc<Announcer>,
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (now, blocks) = (figures(&stages.measured(), net.goodput(), stages.room()), announcer.blocks());
+        let now = figures(&stages.measured(), net.goodput(), stages.room(), stages.lends());
+        let blocks = announcer.blocks();
         if told.is_some_and(|(last, at, when)| !last.differ(&now) && at == blocks && when.elapsed() < TELL_EVERY) {
             continue;
         }
@@ -69,7 +70,7 @@ pub(crate) async fn tell(stages: StageHost, net: Net, announcer: Arc<Announcer>,
 }
 
 /// What was measured, as it is told. A measured time is never told as zero, which means that nobody measured.
-fn figures(measured: &Measured, goodput: Option<u64>, room: u32) -> NodeFigures {
+fn figures(measured: &Measured, goodput: Option<u64>, room: u32, lends: bool) -> NodeFigures {
     let clip = |count: u128| u32::try_from(count).unwrap_or(u32::MAX);
     let nanos = |time: Option<Duration>| time.map_or(0, |time| clip(time.as_nanos()).max(1));
     let micros = |time: Option<Duration>| time.map_or(0, |time| clip(time.as_micros()));
@@ -83,8 +84,8 @@ fn figures(measured: &Measured, goodput: Option<u64>, room: u32) -> NodeFigures 
         memory: measured.memory,
         sessions: measured.sessions,
         price: 0,
-        // It computes for the gateways that its owner chose, and for nobody else.
-        audience: Audience::Trusted,
+        // It computes for the gateways that its owner chose, and for nobody else; while its owner lends it to nobody, for its own only.
+        audience: if lends { Audience::Trusted } else { Audience::Own },
     }
 }
 
@@ -112,19 +113,22 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_zero_and_nothing_else_is() {
-        let nothing = figures(&Measured::default(), None, 0);
+        let nothing = figures(&Measured::default(), None, 0, true);
         assert_eq!((nothing.goodput_kib_s, nothing.room), (0, 0));
         assert_eq!((nothing.decode_ns, nothing.prefill_ns, nothing.visit_us, nothing.wait_us), (0, 0, 0, 0));
         let short = Some(Duration::from_nanos(1));
         let all =
             Measured { decode_block: short, prefill_block: short, visit: short, wait: short, memory: 7, sessions: 2 };
-        let told = figures(&all, Some(1023), 3);
+        let told = figures(&all, Some(1023), 3, true);
         assert_eq!((told.goodput_kib_s, told.room), (1, 3));
-        assert_eq!(figures(&all, Some(5 << 20), 3).goodput_kib_s, 5120);
-        assert_eq!(figures(&all, Some(u64::MAX), 3).goodput_kib_s, u32::MAX);
+        assert_eq!(figures(&all, Some(5 << 20), 3, true).goodput_kib_s, 5120);
+        assert_eq!(figures(&all, Some(u64::MAX), 3, true).goodput_kib_s, u32::MAX);
         assert_eq!((told.decode_ns, told.prefill_ns, told.visit_us, told.wait_us), (1, 1, 1, 0));
         assert_eq!((told.memory, told.sessions), (7, 2));
+        let paused = figures(&all, Some(1023), 3, false);
+        assert_eq!((told.audience, paused.audience), (Audience::Trusted, Audience::Own));
+        assert!(told.differ(&paused), "who plans by it hears of it");
         let ages = Some(Duration::from_secs(1 << 40));
-        assert_eq!(figures(&Measured { decode_block: ages, ..all }, None, 0).decode_ns, u32::MAX);
+        assert_eq!(figures(&Measured { decode_block: ages, ..all }, None, 0, true).decode_ns, u32::MAX);
     }
 }

@@ -21,6 +21,7 @@ fn config(model: &Path, blocks: Option<(u32, u32)>, gateway: bool, join: Option<
         admitted: None,
         join,
         invite: None,
+        steward: None,
     }
 }
 

@@ -22,6 +22,7 @@ async fn node(blocks: Option<(u32, u32)>, join: Option<Peer>) -> Node {
         admitted: None,
         join,
         invite: None,
+        steward: None,
     };
     Node::start(config).await.unwrap()
 }

@@ -31,6 +31,7 @@ fn config(bind: &str) -> NodeConfig {
         admitted: None,
         join: None,
         invite: None,
+        steward: None,
     }
 }
 

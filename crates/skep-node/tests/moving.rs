@@ -31,6 +31,7 @@ fn config(model: PathBuf, blocks: Option<BlockRange>, join: Option<Peer>) -> Nod
         admitted: None,
         join,
         invite: None,
+        steward: None,
     }
 }
 

@@ -23,6 +23,7 @@ async fn start(blocks: Option<BlockRange>, join: Option<Peer>) -> Node {
         admitted: None,
         join,
         invite: None,
+        steward: None,
     };
     Node::start(config).await.unwrap()
 }

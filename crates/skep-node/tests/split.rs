@@ -21,6 +21,7 @@ fn config(model: &Path, blocks: Option<BlockRange>, chunk: Option<u32>, join: Op
         admitted: None,
         join,
         invite: None,
+        steward: None,
     }
 }
 

@@ -57,6 +57,7 @@ fn config(bind: &str, model: PathBuf, blocks: Option<BlockRange>, join: Option<P
         admitted: None,
         join,
         invite: None,
+        steward: None,
     }
 }
 

@@ -93,6 +93,23 @@ pub enum Sensor {
 }
 
 impl Sensor {
+    /// A word for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Power => "power",
+            Self::Input => "input",
+            Self::Screen => "screen",
+            Self::Network => "network",
+            Self::Processors => "processors",
+            Self::MemoryPressure => "memory_pressure",
+            Self::MemoryFree => "memory_free",
+            Self::Temperature => "temperature",
+            Self::Watts => "watts",
+            Self::Disk => "disk",
+        }
+    }
+
     /// What it reads.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -112,6 +129,33 @@ impl Sensor {
 }
 
 impl Reason {
+    /// A word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Finished => "finished",
+            Self::Schedule => "schedule",
+            Self::OnBattery => "on_battery",
+            Self::PowerUnsure => "power_unsure",
+            Self::BatteryLow(_) => "battery_low",
+            Self::InUse { .. } => "in_use",
+            Self::InUseUnsure => "in_use_unsure",
+            Self::FullScreen => "full_screen",
+            Self::FullScreenUnsure => "full_screen_unsure",
+            Self::Metered => "metered",
+            Self::MeteredUnsure => "metered_unsure",
+            Self::OthersBusy(..) => "others_busy",
+            Self::MemoryPressure(_) => "memory_pressure",
+            Self::MemoryShort(_) => "memory_short",
+            Self::Hot(_) => "hot",
+            Self::Watts(_) => "watts",
+            Self::DailyTransfer { .. } => "daily_transfer",
+            Self::NotReadYet(_) => "not_read_yet",
+            Self::Calming => "calming",
+        }
+    }
+
     /// Whether it comes and goes by itself, so that the machine is lent again only after a calm.
     #[must_use]
     pub fn wavers(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What a machine says of itself, for [`skep_owner::decide`].
 //!
-//! [`Sense`] is the one trait; [`of_this_machine`] gives what there is here, [`Scripted`] says what a test wrote down. A sensor never
+//! [`Sense`] is the one trait; [`of_this_machine`] gives what there is here, [`Scripted`] says what a test wrote down, [`Noted`] what stands in a file. A sensor never
 //! guesses: what a machine does not tell is a [`Gap`](skep_owner::Gap) with a reason and an advice.
 //!
 //! # Linux
@@ -29,12 +29,14 @@
 mod blind;
 #[cfg(target_os = "linux")]
 mod linux;
+mod noted;
 mod scripted;
 
 pub use blind::Blind;
 
 #[cfg(target_os = "linux")]
 pub use linux::{Linux, OwnLoad, Sources};
+pub use noted::Noted;
 pub use scripted::Scripted;
 
 use chrono::{Local, TimeZone};

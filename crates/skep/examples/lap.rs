@@ -62,6 +62,7 @@ async fn start(model: &Path, blocks: Option<BlockRange>, join: Option<Peer>) -> 
         admitted: None,
         join,
         invite: None,
+        steward: None,
     };
     Ok(Node::start(config).await?)
 }

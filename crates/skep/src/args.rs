@@ -52,7 +52,7 @@ pub(crate) enum Command {
     /// Work with model files
     #[command(subcommand)]
     Model(ModelCommand),
-    /// Show and change the limits of what this machine lends; `skep up` does not keep to them yet
+    /// Show and change the limits of what this machine lends
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Measure how fast this machine is
@@ -271,6 +271,11 @@ pub(crate) struct UpArgs {
     /// End when standard input ends: how the demo's nodes notice that it is gone
     #[arg(long, hide = true)]
     pub(crate) end_with_stdin: bool,
+    /// Take what this file says for what this machine says of itself: how tests play its owner
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) sensors: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) share: ShareFlags,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
         admitted: None,
         join: None,
         invite: None,
+        steward: None,
     })
     .await?;
     let Some(gateway) = node.gateway().cloned() else { return Err(skep_node::NodeError::Idle.into()) };

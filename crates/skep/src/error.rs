@@ -2,13 +2,24 @@
 
 use skep_model::ModelError;
 use skep_net::NetError;
-use skep_node::NodeError;
+use skep_node::{NodeError, SettingsFault};
 use skep_owner::SettingError;
 use skep_relay::RelayFault;
 use skep_store::StoreError;
 use skep_types::ModelId;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+
+impl From<SettingsFault> for Error {
+    fn from(fault: SettingsFault) -> Self {
+        match fault {
+            SettingsFault::Refused(source) => Self::Settings { path: crate::settings::path(), source },
+            SettingsFault::Disk { what, path, source } => {
+                Self::System { what: format!("{what} {}", path.display()), source }
+            }
+        }
+    }
+}
 
 /// A failure of a command.
 #[derive(Debug, Error)]

@@ -4,9 +4,8 @@ use crate::error::Error;
 use crate::home;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
-use skep_owner::{Changes, Key, Layers, SETTINGS, Setting, Value, read_file, template, write_file};
-use std::fs;
-use std::io::{self, Write};
+use skep_node::SettingsFile;
+use skep_owner::{Changes, Key, Layers, SETTINGS, Setting, Value};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -58,12 +57,17 @@ pub(crate) fn path() -> PathBuf {
     home::folder().join("settings.toml")
 }
 
+/// The same, to read and to change.
+pub(crate) fn file() -> SettingsFile {
+    SettingsFile::new(path())
+}
+
 /// What holds for a run with these flags.
 ///
 /// # Errors
 /// [`Error::Settings`] when the file is refused, [`Error::System`] when it cannot be read.
 pub(crate) fn layers(flags: &ShareFlags) -> Result<Layers, Error> {
-    let file = read_file(&text()?.unwrap_or_default()).map_err(refused)?;
+    let file = file().read()?;
     Ok(Layers { file, flags: flags.0.clone(), ..Layers::default() })
 }
 
@@ -72,42 +76,5 @@ pub(crate) fn layers(flags: &ShareFlags) -> Result<Layers, Error> {
 /// # Errors
 /// As [`layers`]; the file is as it was then.
 pub(crate) fn change(key: Key, value: Option<&Value>) -> Result<(), Error> {
-    let before = text()?;
-    if before.is_none() && value.is_none() {
-        return Ok(());
-    }
-    let after = write_file(&before.unwrap_or_else(template), key, value).map_err(refused)?;
-    let path = path();
-    let fault = |source| Error::System { what: format!("writing {}", path.display()), source };
-    replace(&after).map_err(fault)
-}
-
-fn text() -> Result<Option<String>, Error> {
-    let path = path();
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text)),
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::System { what: format!("reading {}", path.display()), source }),
-    }
-}
-
-/// Puts a new file in the place of the old one, so that whoever reads finds one of the two whole.
-fn replace(text: &str) -> io::Result<()> {
-    let path = path();
-    fs::create_dir_all(home::folder())?;
-    let new = path.with_extension(format!("toml.{}", std::process::id()));
-    let written = fs::File::create(&new).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    let replaced = written.and_then(|()| fs::rename(&new, &path));
-    if replaced.is_err() {
-        // What is left of a write that failed is in nobody's way, but it is nobody's file either.
-        let _ = fs::remove_file(&new);
-    }
-    replaced
-}
-
-fn refused(source: skep_owner::SettingError) -> Error {
-    Error::Settings { path: path(), source }
+    Ok(file().change(key, value)?)
 }

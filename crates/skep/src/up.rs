@@ -5,11 +5,13 @@ use crate::error::Error;
 use crate::home;
 use crate::invite;
 use crate::output;
+use crate::settings;
 use crate::weights::{self, Held};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use skep_api::ApiConfig;
 use skep_model::{Gguf, ModelConfig};
-use skep_node::{Fetched, Gateway, Node, NodeConfig, StageLimits, Weights, WeightsConfig};
+use skep_node::{Fetched, Gateway, Node, NodeConfig, StageLimits, StewardConfig, Weights, WeightsConfig};
+use skep_sensors::{Noted, Sense};
 use skep_types::BlockRange;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,6 +24,8 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     if args.end_with_stdin {
         end_with_stdin()?;
     }
+    // Settings that are refused are told before anything slow.
+    settings::layers(&args.share)?;
     let invite = match (&args.link, args.lan) {
         (Some(link), _) => Some(invite::read(link)?),
         (None, Some(port)) => invite::look_around(port, args.json).await?,
@@ -63,6 +67,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         admitted: (!args.ephemeral).then(|| home::folder().join("admitted")),
         join,
         invite,
+        steward: steward(&args, bind, relay.is_some()),
     };
     let mut node = Node::start_on(weights, config).await?;
     if let Some(moves) = moves {
@@ -79,6 +84,20 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     }
     node.close().await;
     Ok(())
+}
+
+/// What keeps the node to its owner's limits. One that only its own machine reaches, and that nobody can ask about it, has none.
+fn steward(args: &UpArgs, bind: SocketAddr, relayed: bool) -> Option<StewardConfig> {
+    if args.lend_only && bind.ip().is_loopback() && !relayed {
+        return None;
+    }
+    let weights = home::store();
+    let sense: Box<dyn Sense> = match &args.sensors {
+        Some(file) => Box::new(Noted::new(file.clone())),
+        None => skep_sensors::of_this_machine(&weights),
+    };
+    let kept = (!args.ephemeral).then(|| home::folder().join("owner"));
+    Some(StewardConfig { sense, settings: settings::file(), flags: args.share.0.clone(), kept, weights })
 }
 
 async fn serve(

@@ -67,6 +67,7 @@ impl Swarm {
     fn join(&mut self, blocks: [u64; 2]) {
         let child = Command::new(env!("CARGO_BIN_EXE_skep"))
             .args(["up", "--json", "--ephemeral", "--end-with-stdin", "--threads", "1", "--join", &self.address])
+            .args(["--sensors", "/dev/null", "--share", "full"])
             .args(["--blocks", &format!("{}..{}", blocks[0], blocks[1]), "--model"])
             .arg(model())
             .stdin(Stdio::piped())
@@ -243,6 +244,7 @@ async fn start() -> (Node, String) {
         admitted: None,
         join: None,
         invite: None,
+        steward: None,
     })
     .await
     .unwrap();

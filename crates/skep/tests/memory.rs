@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use skep_model::{Gguf, Metadata, Tensor, Value as Fact, quantize_q8_0, write_gguf};
 use std::path::Path;
 use std::process::Stdio;
-use up::{ready, skep};
+use up::{AT_REST, ready, skep};
 
 const BLOCKS: u64 = 40;
 const WIDTH: usize = 1024;
@@ -78,7 +78,7 @@ fn processes_serve_within_a_tenth_more_than_file_and_cache() {
     write_large_model(&model);
     let file = std::fs::metadata(&model).unwrap().len();
     let mut command = skep(folder.path());
-    command.args(["up", "--json", "--port", "0", "--model"]).arg(&model).stdout(Stdio::piped());
+    command.args(["up", "--json", "--port", "0", "--model"]).arg(&model).args(AT_REST).stdout(Stdio::piped());
     let up = ready(command.spawn().unwrap());
     let before = peak(up.child.id());
     let api = up.said["api"].as_str().unwrap().to_owned();

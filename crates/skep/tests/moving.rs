@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
-use up::{Up, skep, succeed, up};
+use up::{AT_REST, Up, skep, succeed, up};
 
 /// What a node may hold so that it takes spans of two blocks.
 fn weights() -> String {
@@ -39,6 +39,7 @@ fn processes_move_while_an_answer_goes_on_over_their_old_blocks() {
     let whole = |pace| stream(api, &body(200, pace));
     let mut child = skep(homes[1].path())
         .args(["up", "--threads", "1", "--port", "0", "--join", peer, "--weights", &weights()])
+        .args(AT_REST)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

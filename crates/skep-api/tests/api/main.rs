@@ -7,5 +7,6 @@ mod golden;
 mod hangup;
 mod harness;
 mod http;
+mod machine;
 mod refusals;
 mod scripted;

@@ -3,6 +3,7 @@
 use skep_api::Backend;
 use skep_model::SamplingParams;
 use skep_node::*;
+use skep_owner::{Changes, Command, Reason};
 use skep_types::wire::Peer;
 use skep_types::{BlockRange, Invite, InviteTerms, ModelId, NodeId};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,6 +34,9 @@ pub struct Scripted {
     pub encode_requests: Arc<Mutex<Vec<EncodeRequest>>>,
     active: Arc<AtomicU32>,
     pub cancelled: Arc<AtomicU32>,
+    /// Whether it has a steward; one that does notes down what it is told.
+    pub steward: bool,
+    pub told: Arc<Mutex<Vec<String>>>,
 }
 
 pub fn node(byte: u8) -> NodeId {
@@ -81,6 +85,46 @@ pub fn events(pieces: &[&str], finish: FinishReason) -> Vec<Result<Event, Genera
     pieces.iter().enumerate().map(text).chain([done]).map(Ok).collect()
 }
 
+/// A machine of which 2 of 8 blocks are lent, or none.
+pub fn machine(state: State) -> MachineView {
+    let lent = state == State::Lending;
+    let caps = CapsView {
+        cpu_percent: 50,
+        memory_bytes: 4096,
+        disk_bytes: None,
+        gpu: false,
+        upload: Some(500_000),
+        download: None,
+        transfer_left: Some(7),
+    };
+    let reason = (!lent).then(|| ReasonView::from(&Reason::Owner));
+    MachineView {
+        state,
+        reason,
+        until_ms: (!lent).then_some(9_000),
+        since_ms: 5,
+        in_use: lent.then_some(true),
+        caps: lent.then_some(caps),
+        used: UseView { cpu_percent: 12.5, work: 1, ..UseView::default() },
+        machine: WholeView { memory_bytes: 8192, processors: 2 },
+        blocks: Some([0, 2]),
+        model: Some("scripted/tiny".into()),
+        sensors: vec![SensorView {
+            name: "power",
+            text: "where power comes from",
+            value: None,
+            gap: Some(GapView { why: "it is dark".into(), advice: "Turn it on.".into() }),
+        }],
+        timeline: vec![TimelineEntry { from_ms: 5, state, reason: None }],
+    }
+}
+
+fn settings() -> SettingsView {
+    let value = ValueView { value: "50 %".into(), raw: Raw::Number(50), origin: "file" };
+    let values = [("share.cpu_percent", value)].into();
+    SettingsView { schema: skep_owner::schema(), values, file: "skep/settings.toml".into() }
+}
+
 impl Scripted {
     pub fn new(plan: impl Fn(&GenerateRequest) -> Script + Send + Sync + 'static) -> Self {
         Self {
@@ -89,6 +133,8 @@ impl Scripted {
             encode_requests: Arc::default(),
             active: Arc::default(),
             cancelled: Arc::default(),
+            steward: true,
+            told: Arc::default(),
         }
     }
 
@@ -218,5 +264,32 @@ impl Backend for Scripted {
             3 => Err(UnplugError::NotHere),
             _ => Err(UnplugError::Unknown(asked)),
         }
+    }
+
+    fn machine(&self) -> Option<MachineView> {
+        self.steward.then(|| machine(State::Lending))
+    }
+
+    async fn command(&self, command: Command) -> Option<MachineView> {
+        self.steward.then(|| {
+            self.told.lock().unwrap().push(format!("{command:?}"));
+            machine(if command == Command::Resume { State::Lending } else { State::Paused })
+        })
+    }
+
+    fn settings(&self) -> Option<SettingsView> {
+        self.steward.then(settings)
+    }
+
+    async fn set(&self, name: &str, text: Option<&str>) -> Option<Result<SettingsView, SetError>> {
+        self.steward.then(|| {
+            let checked = match text {
+                Some(text) => Changes::default().set_text(name, text),
+                None => skep_owner::key_named(name),
+            };
+            checked.map_err(SettingsFault::from)?;
+            self.told.lock().unwrap().push(format!("{name} = {text:?}"));
+            Ok(settings())
+        })
     }
 }

@@ -3,7 +3,7 @@
 use crate::gateway::Gateway;
 use crate::swarm::Swarm;
 use skep_plan::Holding;
-use skep_types::offer::Offer;
+use skep_types::offer::{Audience, Offer};
 use skep_types::{BlockRange, ModelId, NodeId};
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ impl View {
             Some(gateway) => gateway.holdings(),
             None => {
                 let offers = self.swarm.find(model, whole).await;
-                holdings(offers.into_iter().map(|Offer { node, terms, .. }| Serves {
+                let lent = offers.into_iter().filter(|offer| offer.terms.audience != Audience::Own);
+                holdings(lent.map(|Offer { node, terms, .. }| Serves {
                     node,
                     blocks: terms.blocks,
                     decode_ns: terms.decode_ns,

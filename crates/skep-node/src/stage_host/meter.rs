@@ -9,8 +9,9 @@
 
 use skep_kernels::PAGE;
 use skep_model::Span;
+use skep_types::BlockRange;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,10 @@ pub(crate) struct Meter {
     /// Spans that are loaded, and bytes of their weights.
     spans: AtomicUsize,
     weight_bytes: AtomicU64,
+    /// The blocks that are served, whether they are loaded or not.
+    blocks: Mutex<Option<BlockRange>>,
+    /// Sessions of other machines.
+    foreign: AtomicU32,
 }
 
 /// The figures of a node; `None` where nothing was measured.
@@ -93,6 +98,26 @@ impl Meter {
     /// Spans that are loaded, and bytes of their weights.
     pub(crate) fn loaded(&self) -> (usize, u64) {
         (self.spans.load(Ordering::Relaxed), self.weight_bytes.load(Ordering::Relaxed))
+    }
+
+    /// The blocks that are served.
+    pub(crate) fn blocks(&self) -> Option<BlockRange> {
+        *self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sessions of other machines under way.
+    pub(crate) fn foreign(&self) -> u32 {
+        self.foreign.load(Ordering::Relaxed)
+    }
+
+    /// So many sessions are of other machines.
+    pub(super) fn holds_foreign(&self, sessions: usize) {
+        self.foreign.store(u32::try_from(sessions).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// These blocks are served.
+    pub(super) fn serves(&self, blocks: BlockRange) {
+        *self.blocks.lock().unwrap_or_else(PoisonError::into_inner) = Some(blocks);
     }
 
     /// What is loaded has changed.

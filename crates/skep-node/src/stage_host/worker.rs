@@ -6,6 +6,7 @@ use super::meter::Meter;
 use super::pool::{Pool, Settled};
 use super::{Job, StageLimits};
 use crate::links::Links;
+use crate::steward::Lending;
 use skep_model::Purpose;
 use skep_session::{Outgoing, StageConfig};
 use skep_types::wire::{
@@ -47,6 +48,8 @@ pub(super) struct Worker {
     links: Links,
     pool: Pool,
     meter: Arc<Meter>,
+    /// What its owner allows others.
+    lending: Lending,
     /// One for each seat of the pool.
     clients: HashMap<SessionId, Client>,
 }
@@ -56,11 +59,13 @@ impl Worker {
         let span = pool.spans().served();
         let (purpose, memory) = (Purpose::of(span.config()), Ledger::new(span, limits));
         meter.loads(pool.spans().loaded());
+        meter.serves(span.blocks());
         pool.set_store_room(memory.free());
         meter.holds(0, memory.free());
         let (most_sessions, clients) = (limits.sessions, HashMap::new());
         let gate = Gate::new(links.own(), limits.peer);
-        Self { model, purpose, most_sessions, memory, gate, links, pool, meter, clients }
+        let lending = Lending::unlimited();
+        Self { model, purpose, most_sessions, memory, gate, links, pool, meter, lending, clients }
     }
 
     /// Works until the node is gone.
@@ -117,12 +122,17 @@ impl Worker {
                 let adopted = self.memory.adopt(&span).map(|()| self.pool.adopt(span));
                 self.pool.set_store_room(self.memory.free());
                 self.meter.loads(self.pool.spans().loaded());
+                self.meter.serves(self.pool.spans().served().blocks());
                 // Whoever does not wait for the answer learns it from what is loaded.
                 let _ = done.send(adopted);
             }
             Job::Retire => {
                 self.pool.retire();
                 self.meter.loads(self.pool.spans().loaded());
+            }
+            Job::Lend { lending, done } => {
+                self.lend(lending);
+                let _ = done.send(());
             }
         }
     }
@@ -173,13 +183,36 @@ impl Worker {
         }
     }
 
+    /// Keeps to the owner's limits from now on.
+    fn lend(&mut self, lending: Lending) {
+        if let (true, Some(refusal)) = (lending.ends, lending.refusal) {
+            let own = self.links.own();
+            let foreign = self.clients.iter().filter(|(_, client)| client.from != own);
+            for session in foreign.map(|(session, _)| *session).collect::<Vec<_>>() {
+                if let Some(client) = self.clients.get(&session) {
+                    let reason = refusal.to_owned();
+                    let _ = client.replies.try_send(ControlReply::Refused { session, reason });
+                }
+                self.close(session);
+            }
+        }
+        self.lending = lending;
+    }
+
+    /// Tells what is promised.
+    fn count(&self) {
+        let own = self.links.own();
+        self.meter.holds(self.clients.len(), self.memory.free());
+        self.meter.holds_foreign(self.clients.values().filter(|client| client.from != own).count());
+    }
+
     fn close(&mut self, session: SessionId) {
         self.pool.close(session);
         if let Some(client) = self.clients.remove(&session) {
             self.memory.close(client.bytes);
             self.gate.close(Instant::now(), client.from);
             self.pool.set_store_room(self.memory.free());
-            self.meter.holds(self.clients.len(), self.memory.free());
+            self.count();
             self.meter.loads(self.pool.spans().loaded());
         }
     }
@@ -203,6 +236,9 @@ impl Worker {
             (Output::Vector, None) => return Err("this model continues texts and makes no vectors".to_owned()),
             (Output::Candidates(_), Some(_)) => return Err("this model makes vectors and draws no tokens".to_owned()),
             _ => {}
+        }
+        if let Some(refusal) = self.lending.refusal.filter(|_| from != self.links.own()) {
+            return Err(refusal.to_owned());
         }
         // Whoever knows the session's id may begin it anew; what was computed before is forgotten.
         self.close(config.session);
@@ -231,7 +267,7 @@ impl Worker {
                 self.gate.close(Instant::now(), from);
             }
         }
-        self.meter.holds(self.clients.len(), self.memory.free());
+        self.count();
         opened
     }
 

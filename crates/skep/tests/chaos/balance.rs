@@ -32,6 +32,7 @@ impl Swarm {
     fn join_anywhere(&mut self, weights: u64) {
         let child = Command::new(env!("CARGO_BIN_EXE_skep"))
             .args(["up", "--json", "--ephemeral", "--end-with-stdin", "--threads", "1", "--port", "0"])
+            .args(["--sensors", "/dev/null", "--share", "full"])
             .args(["--join", &self.address, "--weights", &weights.to_string(), "--model"])
             .arg(model())
             .stdin(Stdio::piped())

@@ -28,9 +28,15 @@ pub fn skep(home: &Path) -> Command {
     command
 }
 
+/// A machine at rest, whatever this one does: the owner's limits are not what these tests are about, unless a test gives other sensors.
+pub const AT_REST: [&str; 4] = ["--sensors", "/dev/null", "--share", "full"];
+
 /// Starts a node.
 pub fn start(home: &Path, arguments: &[&str]) -> Child {
-    skep(home).args(["up", "--json", "--threads", "1"]).args(arguments).stdout(Stdio::piped()).spawn().unwrap()
+    let sensors = if arguments.contains(&AT_REST[0]) { &[][..] } else { &AT_REST[..] };
+    let mut command = skep(home);
+    command.args(["up", "--json", "--threads", "1"]).args(sensors).args(arguments);
+    command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Waits until it says that it is ready.

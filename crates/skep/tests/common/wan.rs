@@ -29,7 +29,12 @@ impl Drop for Up {
 impl Up {
     /// Starts a node on a host and waits until it is ready.
     pub fn start(host: &Host, home: &std::path::Path, arguments: &[&str]) -> Result<Self, Failure> {
-        Self::run(host, home, &[&["up", "--threads", "1"], arguments].concat())
+        // Whatever this machine does, these are not about what its owner lends.
+        Self::run(
+            host,
+            home,
+            &[&["up", "--threads", "1", "--sensors", "/dev/null", "--share", "full"], arguments].concat(),
+        )
     }
 
     /// Starts a command that goes on until it is ended, and waits until it is ready. Should this process be killed, it ends with the
