@@ -79,7 +79,7 @@ pub enum Effect {
     Broadcast(Message),
     /// Say this to one.
     Send(NodeId, Message),
-    /// Send final blocks from the store to a machine, in one [`Message::Blocks`].
+    /// Send final blocks from the store to a machine, as many as fit into one [`Message::Blocks`].
     Serve {
         /// To whom.
         to: NodeId,

@@ -12,7 +12,7 @@ use crate::core::{self, Height, Roster, Value};
 use crate::effect::{Committed, Effect, EngineError, Input, Now, Pace};
 use crate::evidence::HEIGHTS_KEPT;
 use crate::hands::{Body, Hands};
-use crate::log::{self, Record};
+use crate::log::Record;
 use crate::mempool::{Mempool, PoolRefusal};
 use crate::message::Message;
 use crate::sync::Sync;
@@ -23,12 +23,16 @@ use skep_ledger::Tx;
 use skep_types::NodeId;
 use skep_types::signed::{CLOCK_SKEW_S, Keys, Signed as SignedStatement};
 
-/// The most messages of the next height that wait for it to begin: what 100 validators say in a round, twice.
-const EARLY_MAX: usize = 512;
-/// The most blocks among them, and the most blocks that are tried out at one height in each round.
-const BLOCKS_OF_ROUND: usize = 2;
-/// The most blocks that are remembered at one height.
-const BODIES_MAX: usize = 24;
+mod replay;
+
+/// The most messages of one validator that wait for the next height to begin: what it says in a few rounds.
+const EARLY_MAX: usize = 16;
+/// The most blocks among all of them, one of a sender.
+const EARLY_BLOCKS_MAX: usize = 8;
+/// The most blocks that are tried out for one round: one who proposes more has given evidence against itself.
+const BLOCKS_OF_ROUND: u8 = 2;
+/// The most blocks that are remembered at one height, which is half an hour without agreement.
+const BODIES_MAX: usize = 128;
 /// How many rounds ahead proposals are looked at, as the core does.
 const ROUNDS_AHEAD: u32 = 10;
 
@@ -79,6 +83,7 @@ impl<K: Keys> Engine<K> {
             wanted: None,
             decided: None,
             bodies: Default::default(),
+            tried: Default::default(),
             witness: Default::default(),
             said: Default::default(),
             replayed: Default::default(),
@@ -233,8 +238,10 @@ impl<K: Keys> Engine<K> {
         }
         let is_block = |message: &Message| matches!(message, Message::Proposal(..));
         let blocks = self.early.iter().filter(|(_, other)| is_block(other)).count();
-        let known = self.early.iter().any(|(_, other)| *other == message);
-        if self.early.len() < EARLY_MAX && !known && (blocks < BLOCKS_OF_ROUND || !is_block(&message)) {
+        let own = || self.early.iter().filter(|(sender, _)| *sender == from);
+        let known = own().any(|(_, other)| *other == message);
+        let room = !is_block(&message) || blocks < EARLY_BLOCKS_MAX && !own().any(|(_, other)| is_block(other));
+        if room && !known && own().count() < EARLY_MAX {
             self.early.push((from, message));
         }
     }
@@ -277,9 +284,11 @@ impl<K: Keys> Engine<K> {
             return Ok(());
         }
         if !self.hands.bodies.contains_key(&said.block) {
-            if self.hands.bodies.len() >= BODIES_MAX {
+            let tried = self.hands.tried.entry(said.round).or_default();
+            if *tried >= BLOCKS_OF_ROUND || self.hands.bodies.len() >= BODIES_MAX {
                 return Ok(());
             }
+            *tried += 1;
             let valid = self.vote_worthy(&block).is_ok();
             self.hands.bodies.insert(said.block, Body { block, valid, logged: false });
         }
@@ -432,64 +441,5 @@ impl<K: Keys> Engine<K> {
         }
         self.early.clear();
         Ok(())
-    }
-
-    /// Brings back what was heard and said at the height that had begun.
-    fn replay(&mut self, log: &[u8]) -> Result<(), EngineError> {
-        let (records, whole) = log::read(log);
-        let height = self.chain.head().height + 1;
-        if records.first() != Some(&Record::Begin { height }) {
-            self.hands.out.push(Effect::Cut(0));
-            return Ok(());
-        }
-        self.hands.out.push(Effect::Cut(whole));
-        // What was read may never have been synced.
-        self.hands.unsynced = true;
-        for record in &records {
-            if let Some(head) = record.frame().first_chunk() {
-                self.hands.replayed.insert(*head);
-            }
-        }
-        let inputs: Vec<_> = records.iter().filter_map(|record| self.input_of(record)).collect();
-        self.core.index_wal_entries(&inputs);
-        self.begin(true)?;
-        for (record, input) in records[1..].iter().zip(inputs) {
-            if !self.running {
-                break;
-            }
-            if let Record::Tried { id, valid, block: Some(block), .. } = record {
-                let body = Body { block: (**block).clone(), valid: *valid, logged: false };
-                self.hands.bodies.insert(*id, body);
-            }
-            self.feed(input)?;
-        }
-        self.core.reset_entries_index();
-        self.hands.replayed.clear();
-        if self.running { self.resume() } else { Ok(()) }
-    }
-
-    fn input_of(&self, record: &Record) -> Option<core::Input> {
-        Some(match record {
-            Record::Begin { .. } => return None,
-            Record::Vote(vote) => core::Input::Vote(core::core_vote(vote)),
-            Record::Proposal(proposal) => core::Input::Proposal(core::core_proposal(proposal)),
-            Record::Polka(polka) => core::Input::PolkaCertificate(core::core_polka(polka)),
-            Record::Timeout { round, wait } => core::Input::TimeoutElapsed(core::core_timeout(*round, *wait)),
-            Record::Tried { round, proposer, id, valid, .. } => {
-                self.value(*round, *proposer, *id, if *valid { Validity::Valid } else { Validity::Invalid })
-            }
-        })
-    }
-
-    /// After a replay: proposes, if it is this validator's turn and it has not.
-    fn resume(&mut self) -> Result<(), EngineError> {
-        let round = self.core.round().as_u32();
-        self.hands.wanted =
-            self.hands.wanted.filter(|wanted| Some(*wanted) == round && !self.hands.said.contains_key(&(0, *wanted)));
-        self.make_block()?;
-        match self.hands.queue.pop_front() {
-            Some(input) => self.feed(input),
-            None => Ok(()),
-        }
     }
 }

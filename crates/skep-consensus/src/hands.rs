@@ -43,6 +43,8 @@ pub(crate) struct Hands<K> {
     pub wanted: Option<u32>,
     pub decided: Option<core::CommitCertificate>,
     pub bodies: BTreeMap<BlockId, Body>,
+    /// How many blocks were tried out for each round.
+    pub tried: BTreeMap<u32, u8>,
     pub witness: Witness,
     /// What this validator said at this height.
     pub said: BTreeMap<Slot, (Option<BlockId>, Signature)>,
@@ -60,6 +62,7 @@ impl<K: Keys> Hands<K> {
         self.timers.clear();
         self.queue.clear();
         self.bodies.clear();
+        self.tried.clear();
         self.said.clear();
         (self.wanted, self.decided) = (None, None);
         self.witness.begin(height);

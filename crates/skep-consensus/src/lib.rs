@@ -6,7 +6,7 @@
 //!
 //! Each module states its norm: [`genesis`] how a ledger begins and what its name is, [`block`] what a block is and when it is valid,
 //! [`vote`] what validators sign, [`certificate`] what proves, [`validators`] who agrees and whose turn it is, [`message`] what machines say to
-//! each other, [`log`] what they keep through a crash, [`mempool`] what waits, [`evidence`] what convicts, [`engine`] how it all moves.
+//! each other, [`log`] what they keep through a crash, [`mempool`] what waits, [`evidence`] what convicts, [`engine`] how it all moves, [`light`] what needs no node to be trusted.
 //!
 //! Signatures are ed25519 by the one rule of the house, ZIP-215; the arithmetic is handed in as
 //! [`Keys`](skep_types::signed::Keys).
@@ -20,6 +20,7 @@ pub mod engine;
 pub mod evidence;
 pub mod genesis;
 mod hands;
+pub mod light;
 pub mod log;
 pub mod mempool;
 pub mod message;

@@ -114,15 +114,14 @@ impl Mempool {
         Ok(())
     }
 
-    /// Offers all that waits to a block, in order, until the block says `Err(None)`: it is full. What is refused leaves, but for a
-    /// transaction whose predecessor is missing.
+    /// Offers all that waits to a block, in order, until the block says `Err(None)`: it is full. What is refused leaves, and with it
+    /// what came after it from the same account: otherwise blocks would be made for ever of what can never apply.
     pub(crate) fn take(&mut self, mut offer: impl FnMut(&Signed<Tx>, usize) -> Result<(), Option<Refusal>>) {
         let mut gone = Vec::new();
         for (arrival, waiting) in &self.waiting {
             match offer(&waiting.tx, waiting.bytes) {
                 Ok(()) => {}
                 Err(None) => break,
-                Err(Some(Refusal::Nonce { expected, got, .. })) if got > expected => {}
                 Err(Some(_)) => gone.push(*arrival),
             }
         }

@@ -67,7 +67,8 @@ pub struct World {
     pub seen: BTreeSet<(usize, Slot)>,
     pub shown: BTreeSet<(usize, Slot)>,
     pub deliveries: u64,
-    pub commits: u64,
+    /// What machine 0 was handed and when, if that is to be kept.
+    pub inputs: Option<Vec<(Now, Input)>>,
 }
 
 impl World {
@@ -100,7 +101,7 @@ impl World {
             seen: BTreeSet::new(),
             shown: BTreeSet::new(),
             deliveries: 0,
-            commits: 0,
+            inputs: None,
         };
         (0..keys.len()).for_each(|at| world.start(at));
         world
@@ -184,7 +185,6 @@ impl World {
             self.violations.push(format!("machine {at} commits {height} after {}", disk.blocks.len()));
         }
         disk.blocks.push(decided);
-        self.commits += 1;
     }
 
     fn convict(&mut self, at: usize, evidence: &Evidence) {
@@ -263,6 +263,9 @@ impl World {
 
     pub fn step(&mut self, at: usize, input: Input) {
         let now = self.now();
+        if let Some(inputs) = self.inputs.as_mut().filter(|_| at == 0) {
+            inputs.push((now, input.clone()));
+        }
         let Some(engine) = &mut self.machines[at].engine else { return };
         match engine.step(now, input) {
             Ok(effects) => self.carry_out(at, effects),
