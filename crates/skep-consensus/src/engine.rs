@@ -229,7 +229,19 @@ impl<K: Keys> Engine<K> {
             }
             self.start()?;
         }
-        if self.running && self.chain.head().height + 1 == height { self.deliver(message) } else { Ok(()) }
+        self.deliver_or_note(height, message)
+    }
+
+    /// Hands a message to the core, unless what came before it has decided its height.
+    fn deliver_or_note(&mut self, height: u64, message: Message) -> Result<(), EngineError> {
+        match message {
+            message if self.running && self.chain.head().height + 1 == height => self.deliver(message),
+            Message::Vote(vote) => {
+                self.late(&vote);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn keep_early(&mut self, from: NodeId, message: Message) {
@@ -327,13 +339,8 @@ impl<K: Keys> Engine<K> {
     /// Begins the height after the head.
     fn start(&mut self) -> Result<(), EngineError> {
         self.begin(false)?;
-        let height = self.chain.head().height;
-        for (_, message) in std::mem::take(&mut self.early) {
-            if self.running && self.chain.head().height == height {
-                self.deliver(message)?;
-            }
-        }
-        Ok(())
+        let height = self.chain.head().height + 1;
+        std::mem::take(&mut self.early).into_iter().try_for_each(|(_, message)| self.deliver_or_note(height, message))
     }
 
     /// Those who agree on the block after the head.

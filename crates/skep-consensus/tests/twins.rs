@@ -7,7 +7,7 @@
 //! Twins are machines with one key that know nothing of each other. One pair among four validators is less than a third of the power.
 //!
 //! `cargo test -p skep-consensus --release --test twins -- --ignored --nocapture twins_10000` runs the ten thousand scenarios of the bar;
-//! `SKEP_TWINS=FROM..TO` chooses others.
+//! `SKEP_TWINS=FROM..TO` chooses others. It takes minutes.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod common;

@@ -252,9 +252,12 @@ impl World {
                 What::Wake(_) => {}
                 What::Deliver(at, from, number) => {
                     let Some(message) = self.messages.remove(&number) else { continue };
-                    self.note(at, &message);
+                    let contradiction = self.note(at, &message);
                     self.deliveries += 1;
                     self.step(at, Input::Message { from, message: (*message).clone() });
+                    // A machine that dies of the very step in which it hears something takes that with it.
+                    self.seen
+                        .extend(contradiction.filter(|_| self.machines[at].engine.is_some()).map(|slot| (at, slot)));
                 }
             }
         }
@@ -311,8 +314,8 @@ impl World {
         self.run_until(self.now_ms + 2000);
     }
 
-    /// Notes which contradictions have reached a machine while it was about where they were said.
-    fn note(&mut self, at: usize, message: &Message) {
+    /// Notes what reaches a machine while it is about where that was said, and says whether it contradicts what came before.
+    fn note(&mut self, at: usize, message: &Message) -> Option<Slot> {
         let head = self.height(at);
         let (slot, block) = match message {
             Message::Vote(vote::Signed { said, .. }) => {
@@ -321,21 +324,19 @@ impl World {
             Message::Proposal(vote::Signed { said, .. }, _) => {
                 ((said.height, said.round, 0, said.validator), Some(said.block))
             }
-            _ => return,
+            _ => return None,
         };
         // A proposal that comes late is not looked at any more.
         let oldest = if slot.2 == 0 { head + 1 } else { head };
         let machine = &mut self.machines[at];
         if machine.engine.is_none() || slot.0 < oldest || slot.0 > head + 1 {
-            return;
+            return None;
         }
         let heard = machine.heard.entry(slot).or_default();
         if !heard.contains(&block) {
             heard.push(block);
         }
-        if heard.len() > 1 {
-            self.seen.insert((at, slot));
-        }
+        (heard.len() > 1).then_some(slot)
     }
 
     pub fn height(&self, at: usize) -> u64 {
