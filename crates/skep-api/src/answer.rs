@@ -1,21 +1,18 @@
-//! Writes answers: whole, or as a stream of server-sent events.
+//! Writes the answers of chats and completions: whole, or as a stream of server-sent events. Those of `/v1/responses` are in
+//! [`responses`](crate::responses).
 //!
 //! A stream is `data: {json}` and a blank line for each piece, then `data: [DONE]` and a blank line. Every piece holds one choice
 //! whose `finish_reason` is null until the last of them, which also carries `skep`. With `include_usage`, one more piece follows
 //! with no choice and the `usage`, which is null in the others. A failure on the way is a last event with an `error` instead.
 
 use crate::error::ApiError;
+use crate::stream::{Form, Written, event};
 use axum::body::Bytes;
 use serde::Serialize;
-use skep_node::{AnswerId, Event, FinishReason, GenerateError, Generation, Summary};
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::time::Duration;
+use skep_node::{FinishReason, Generation, Summary};
 
 /// Names the arithmetic: with the same model, prompt, options and seed it gives the same text everywhere.
 const FINGERPRINT: &str = "rk-1";
-/// After this long without a piece, a comment keeps whatever stands between client and server from hanging up.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The kind of request that is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,31 +24,26 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Self; 2] = [Self::Chat, Self::Text];
+
     /// What the id of an answer begins with.
-    fn prefix(self) -> &'static str {
+    pub(crate) fn prefix(self) -> &'static str {
         match self {
             Self::Chat => "chatcmpl-",
             Self::Text => "cmpl-",
         }
-    }
-
-    /// The kind and the id of an answer, from the text of its id.
-    pub(crate) fn of_id(text: &str) -> Option<(Self, AnswerId)> {
-        let kind = if text.starts_with(Self::Chat.prefix()) { Self::Chat } else { Self::Text };
-        Some((kind, text.strip_prefix(kind.prefix())?.parse().ok()?))
     }
 }
 
 /// What every piece of one answer has in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
-    pub(crate) kind: Kind,
     /// Seconds since 1970.
     pub(crate) created: u64,
     /// The seed that was used, asked for or drawn.
     pub(crate) seed: u64,
-    id: String,
-    model: String,
+    pub(crate) id: String,
+    pub(crate) model: String,
 }
 
 #[derive(Serialize)]
@@ -108,10 +100,10 @@ struct Usage {
 
 /// How the answer came about, beside what OpenAI's format has room for.
 #[derive(Serialize)]
-struct Skep<'a> {
-    seed: u64,
+pub(crate) struct Skep<'a> {
+    pub(crate) seed: u64,
     #[serde(flatten)]
-    summary: &'a Summary,
+    pub(crate) summary: &'a Summary,
 }
 
 impl Usage {
@@ -155,18 +147,12 @@ impl<'a> Choice<'a> {
 }
 
 impl Head {
-    /// The head of an answer.
-    pub(crate) fn new(kind: Kind, created: u64, seed: u64, generation: &Generation) -> Self {
-        let (id, model) = (format!("{}{}", kind.prefix(), generation.id), generation.model.to_string());
-        Self { kind, created, seed, id, model }
+    /// The head of an answer whose id begins with `prefix`.
+    pub(crate) fn new(prefix: &str, created: u64, seed: u64, generation: &Generation) -> Self {
+        Self { created, seed, id: format!("{prefix}{}", generation.id), model: generation.model.to_string() }
     }
 
-    fn object<'a>(&'a self, choices: &'a [Choice<'a>], streamed: bool) -> Object<'a> {
-        let object = match (self.kind, streamed) {
-            (Kind::Chat, true) => "chat.completion.chunk",
-            (Kind::Chat, false) => "chat.completion",
-            (Kind::Text, _) => "text_completion",
-        };
+    fn object<'a>(&'a self, object: &'static str, choices: &'a [Choice<'a>]) -> Object<'a> {
         Object {
             id: &self.id,
             object,
@@ -178,102 +164,72 @@ impl Head {
             skep: None,
         }
     }
-
-    /// The JSON of an answer that comes as a whole.
-    pub(crate) fn whole(&self, text: &str, summary: &Summary) -> Result<Vec<u8>, serde_json::Error> {
-        let choices = [Choice::whole(self.kind, text, summary.finish)];
-        serde_json::to_vec(&Object {
-            usage: Some(Some(Usage::of(summary))),
-            skep: Some(Skep { seed: self.seed, summary }),
-            ..self.object(&choices, false)
-        })
-    }
 }
 
-/// A stream under way. Dropping it drops the [`Generation`], and so cancels the answer.
-pub(crate) struct Stream {
+/// The JSON of an answer that comes as a whole.
+pub(crate) fn whole(kind: Kind, head: &Head, text: &str, summary: &Summary) -> Result<Vec<u8>, serde_json::Error> {
+    let choices = [Choice::whole(kind, text, summary.finish)];
+    let object = match kind {
+        Kind::Chat => "chat.completion",
+        Kind::Text => "text_completion",
+    };
+    serde_json::to_vec(&Object {
+        usage: Some(Some(Usage::of(summary))),
+        skep: Some(Skep { seed: head.seed, summary }),
+        ..head.object(object, &choices)
+    })
+}
+
+/// Writes the pieces of a stream.
+pub(crate) struct Pieces {
+    kind: Kind,
     head: Head,
     include_usage: bool,
-    generation: Generation,
-    /// Events that are written but not sent yet.
-    ready: VecDeque<Bytes>,
-    ended: bool,
 }
 
-impl Stream {
-    /// A stream that begins with `first`, the first event of `generation`.
-    pub(crate) fn new(head: Head, include_usage: bool, generation: Generation, first: Event) -> Self {
-        let mut stream = Self { head, include_usage, generation, ready: VecDeque::new(), ended: false };
-        if stream.head.kind == Kind::Chat {
-            let delta = Delta { role: Some("assistant"), content: Some("") };
-            stream.piece(&[Choice { delta: Some(delta), ..Choice::EMPTY }], None, None);
-        }
-        stream.take(Ok(first));
-        stream
+impl Pieces {
+    pub(crate) fn new(kind: Kind, head: Head, include_usage: bool) -> Self {
+        Self { kind, head, include_usage }
     }
 
-    /// The bytes of the events, one by one.
-    pub(crate) fn events(self) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send {
-        futures_util::stream::unfold(self, |mut stream| async move {
-            loop {
-                if let Some(event) = stream.ready.pop_front() {
-                    return Some((Ok(event), stream));
-                }
-                if stream.ended {
-                    return None;
-                }
-                match tokio::time::timeout(KEEP_ALIVE, stream.generation.events.recv()).await {
-                    Err(_) => stream.ready.push_back(Bytes::from_static(b":\n\n")),
-                    Ok(next) => stream.take(next.unwrap_or_else(|| Err(broken_off()))),
-                }
-            }
-        })
-    }
-
-    /// Writes what an event of the generation means.
-    fn take(&mut self, event: Result<Event, GenerateError>) {
-        match event {
-            Ok(Event::Text { text, .. }) if text.is_empty() => {}
-            Ok(Event::Text { text, .. }) => self.piece(&[Choice::piece(self.head.kind, &text)], None, None),
-            Ok(Event::Done(summary)) => {
-                let skep = Skep { seed: self.head.seed, summary: &summary };
-                self.piece(&[Choice::end(self.head.kind, summary.finish)], None, Some(skep));
-                if self.include_usage {
-                    self.piece(&[], Some(Usage::of(&summary)), None);
-                }
-                if !self.ended {
-                    self.ready.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
-                }
-                self.ended = true;
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
-    fn piece(&mut self, choices: &[Choice<'_>], usage: Option<Usage>, skep: Option<Skep<'_>>) {
-        let object = Object { usage: self.include_usage.then_some(usage), skep, ..self.head.object(choices, true) };
-        match event(&object) {
-            Ok(event) => self.ready.push_back(event),
-            Err(error) => self.fail(GenerateError::Failed { reason: error.to_string() }),
-        }
-    }
-
-    fn fail(&mut self, error: GenerateError) {
-        tracing::warn!(%error, "an answer broke off");
-        // The body of an error is made of texts and nulls, which always have a JSON form.
-        self.ready.extend(event(&ApiError::from(error).body()));
-        self.ended = true;
+    fn piece(
+        &self,
+        choices: &[Choice<'_>],
+        usage: Option<Usage>,
+        skep: Option<Skep<'_>>,
+    ) -> Result<Bytes, serde_json::Error> {
+        let object = match self.kind {
+            Kind::Chat => "chat.completion.chunk",
+            Kind::Text => "text_completion",
+        };
+        event(&Object { usage: self.include_usage.then_some(usage), skep, ..self.head.object(object, choices) })
     }
 }
 
-/// What it means when the gateway lets go of an answer without a last event.
-pub(crate) fn broken_off() -> GenerateError {
-    GenerateError::Failed { reason: "the gateway let go of it".to_owned() }
-}
+impl Form for Pieces {
+    fn begin(&mut self) -> Written {
+        if self.kind != Kind::Chat {
+            return Ok(Vec::new());
+        }
+        let delta = Delta { role: Some("assistant"), content: Some("") };
+        Ok(vec![self.piece(&[Choice { delta: Some(delta), ..Choice::EMPTY }], None, None)?])
+    }
 
-fn event(data: &impl Serialize) -> Result<Bytes, serde_json::Error> {
-    let mut bytes = b"data: ".to_vec();
-    serde_json::to_writer(&mut bytes, data)?;
-    bytes.extend_from_slice(b"\n\n");
-    Ok(bytes.into())
+    fn text(&mut self, text: &str) -> Written {
+        Ok(vec![self.piece(&[Choice::piece(self.kind, text)], None, None)?])
+    }
+
+    fn done(&mut self, summary: &Summary) -> Written {
+        let skep = Skep { seed: self.head.seed, summary };
+        let mut events = vec![self.piece(&[Choice::end(self.kind, summary.finish)], None, Some(skep))?];
+        if self.include_usage {
+            events.push(self.piece(&[], Some(Usage::of(summary)), None)?);
+        }
+        events.push(Bytes::from_static(b"data: [DONE]\n\n"));
+        Ok(events)
+    }
+
+    fn fail(&mut self, error: ApiError) -> Written {
+        Ok(vec![event(&error.body())?])
+    }
 }

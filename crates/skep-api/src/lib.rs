@@ -27,7 +27,9 @@ mod messages;
 mod options;
 mod page;
 mod request;
+mod responses;
 mod routes;
+mod stream;
 
 pub use backend::Backend;
 

@@ -14,8 +14,8 @@ const MAX_STOPS: usize = 4;
 /// Seeds that are drawn here stay below this, so that a client that keeps numbers as `f64` can send them back.
 const SEED_BITS: u32 = 53;
 
-const ONE_TEXT: &str = "this server writes one plain text per request: leave it out";
-const NO_TOOLS: &str = "tools are not supported here: leave it out";
+pub(crate) const ONE_TEXT: &str = "this server writes one plain text per request: leave it out";
+pub(crate) const NO_TOOLS: &str = "tools are not supported here: leave it out";
 
 /// A request that has been understood.
 pub(crate) struct Ask {
@@ -70,7 +70,7 @@ pub(crate) fn completion(body: &[u8]) -> Result<Ask, ApiError> {
 }
 
 /// What both kinds of request have in common, and the refusal of everything else.
-fn finish(mut options: Options, prompt: Prompt, max_tokens: Option<u32>) -> Result<Ask, ApiError> {
+pub(crate) fn finish(mut options: Options, prompt: Prompt, max_tokens: Option<u32>) -> Result<Ask, ApiError> {
     let model = options.text("model")?;
     let stop = stops(options.take("stop"))?;
     let sampling = sampling(&mut options)?;
@@ -91,7 +91,7 @@ fn finish(mut options: Options, prompt: Prompt, max_tokens: Option<u32>) -> Resu
     Ok(Ask { request: GenerateRequest { model, prompt, max_tokens, stop, sampling, pace }, stream, include_usage })
 }
 
-fn is_plain_text(value: &Value) -> bool {
+pub(crate) fn is_plain_text(value: &Value) -> bool {
     value.as_object().is_some_and(|format| format.len() == 1 && format.get("type").is_some_and(|kind| kind == "text"))
 }
 
@@ -103,7 +103,7 @@ fn stream_options(value: Value) -> Result<bool, ApiError> {
     Ok(include_usage)
 }
 
-fn count(options: &mut Options, field: &'static str) -> Result<Option<u32>, ApiError> {
+pub(crate) fn count(options: &mut Options, field: &'static str) -> Result<Option<u32>, ApiError> {
     let number = options.integer(field, 1..=u64::from(u32::MAX))?;
     // The range was checked just above, so nothing is cut.
     Ok(number.map(|number| number as u32))

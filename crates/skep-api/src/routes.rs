@@ -1,10 +1,12 @@
 //! What answers at which path.
 
-use crate::answer::{Head, Kind, Stream, broken_off};
+use crate::answer::{self, Head, Kind, Pieces};
 use crate::backend::Backend;
 use crate::error::ApiError;
 use crate::options::Options;
 use crate::request::{self, Ask};
+use crate::responses::{self, Echo, Response as Responded};
+use crate::stream::{Form, Stream, broken_off};
 use crate::{Api, body, embeddings, images, machine, page};
 use axum::Json;
 use axum::body::Body;
@@ -33,6 +35,7 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/v1/models/{*id}", get(model::<B>))
         .route("/v1/chat/completions", post(chat::<B>))
         .route("/v1/completions", post(completion::<B>))
+        .route("/v1/responses", post(response::<B>))
         .route("/v1/embeddings", post(embeddings::<B>))
         .route("/v1/images/classifications", post(classification::<B>))
         .route("/skep/v1/network", get(network::<B>))
@@ -177,50 +180,71 @@ async fn classification<B: Backend>(State(api): State<Api<B>>, request: Request)
     Ok((headers, Json(images::answer(made, ask.top_k))).into_response())
 }
 
+async fn response<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+    let begun = Instant::now();
+    let (ask, echo) = responses::read(&body::read(request).await?)?;
+    let (seed, stream) = (ask.request.sampling.seed, ask.stream);
+    let generation = api.backend.generate(ask.request).await?;
+    let form = Responded::new(Head::new(responses::PREFIX, now(), seed, &generation), echo);
+    if stream {
+        streamed(form, generation, begun).await
+    } else {
+        collected(generation, |text, summary| form.whole(text, summary)).await
+    }
+}
+
 /// Asks the gateway and waits for the first event; the rest is streamed or collected. When the client hangs up, the server drops
 /// this future or the body that it returned, and with it the [`Generation`].
 async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, begun: Instant) -> Result<Response, ApiError> {
     let seed = ask.request.sampling.seed;
-    let mut generation = api.backend.generate(ask.request).await?;
-    let head = Head::new(kind, now(), seed, &generation);
-    let route = route_header(&generation.route);
-    if !ask.stream {
-        let (text, summary) = collect(&mut generation).await?;
-        let body = head.whole(&text, &summary).map_err(|error| GenerateError::Failed { reason: error.to_string() })?;
-        let headers = headers(&route, Some(&whole_timing(&summary)), "application/json");
-        return Ok((headers, body).into_response());
+    let generation = api.backend.generate(ask.request).await?;
+    let head = Head::new(kind.prefix(), now(), seed, &generation);
+    if ask.stream {
+        return streamed(Pieces::new(kind, head, ask.include_usage), generation, begun).await;
     }
-    streamed(head, ask.include_usage, generation, begun).await
+    collected(generation, |text, summary| answer::whole(kind, &head, &text, summary)).await
 }
 
 /// `GET /skep/v1/answers/ID`: the rest of an answer that broke off when this gateway's process ended, as a stream whose first piece is all of
 /// the text so far.
 async fn resume<B: Backend>(State(api): State<Api<B>>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let Some((kind, id)) = Kind::of_id(&id) else {
+    let prefixes = Kind::ALL.map(|kind| (kind.prefix(), Some(kind))).into_iter().chain([(responses::PREFIX, None)]);
+    let known = prefixes.filter_map(|(prefix, kind)| Some((prefix, kind, id.strip_prefix(prefix)?.parse().ok()?)));
+    let Some((prefix, kind, answer)) = known.into_iter().next() else {
         let hint = "the `id` of each piece of a stream, such as `chatcmpl-…`, is one";
         return Err(
             ApiError::refuse(StatusCode::NOT_FOUND, format!("`{id}` is no answer's id"), hint).code("no_answer")
         );
     };
-    let resumed = api.backend.resume(id).await?;
-    let head = Head::new(kind, resumed.created, resumed.seed, &resumed.generation);
-    streamed(head, false, resumed.generation, begun).await
+    let resumed = api.backend.resume(answer).await?;
+    let head = Head::new(prefix, resumed.created, resumed.seed, &resumed.generation);
+    match kind {
+        Some(kind) => streamed(Pieces::new(kind, head, false), resumed.generation, begun).await,
+        None => streamed(Responded::new(head, Echo::default()), resumed.generation, begun).await,
+    }
 }
 
-async fn streamed(
-    head: Head,
-    include_usage: bool,
-    mut generation: Generation,
-    begun: Instant,
-) -> Result<Response, ApiError> {
+async fn streamed(form: impl Form + 'static, mut generation: Generation, begun: Instant) -> Result<Response, ApiError> {
     let route = route_header(&generation.route);
     let first = generation.events.recv().await.unwrap_or_else(|| Err(broken_off()))?;
     let timing = format!("prefill;dur={:.3}", begun.elapsed().as_secs_f64() * 1000.0);
     let mut headers = headers(&route, Some(&timing), "text/event-stream");
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let stream = Stream::new(head, include_usage, generation, first);
+    let stream = Stream::new(form, generation, first);
     Ok((headers, Body::from_stream(stream.events())).into_response())
+}
+
+/// Waits for the whole answer, which `write` turns into a body.
+async fn collected(
+    mut generation: Generation,
+    write: impl FnOnce(String, &Summary) -> Result<Vec<u8>, serde_json::Error>,
+) -> Result<Response, ApiError> {
+    let route = route_header(&generation.route);
+    let (text, summary) = collect(&mut generation).await?;
+    let body = write(text, &summary).map_err(|error| GenerateError::Failed { reason: error.to_string() })?;
+    let headers = headers(&route, Some(&whole_timing(&summary)), "application/json");
+    Ok((headers, body).into_response())
 }
 
 async fn collect(generation: &mut Generation) -> Result<(String, Box<Summary>), GenerateError> {

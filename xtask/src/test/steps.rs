@@ -43,6 +43,9 @@ pub const STEPS: &[Step] = &[
         run: embeddings,
     },
     Step { name: "langchain", says: "langchain-openai", when: When::Always, run: langchain },
+    Step { name: "litellm", says: "litellm", when: When::Always, run: litellm },
+    Step { name: "llm", says: "the command llm", when: When::Always, run: llm },
+    Step { name: "openai-npm", says: "npm openai and @ai-sdk/openai", when: When::Always, run: openai_npm },
     Step { name: "ai-sdk", says: "npm ai with @ai-sdk/openai-compatible", when: When::Always, run: ai_sdk },
     Step { name: "browser", says: "the page in a headless Chromium", when: When::Always, run: browser },
     Step {
@@ -169,6 +172,14 @@ fn langchain(kit: &mut Kit) -> Outcome {
     python_client(kit, "langchain_client.py")
 }
 
+fn litellm(kit: &mut Kit) -> Outcome {
+    python_client(kit, "litellm_client.py")
+}
+
+fn llm(kit: &mut Kit) -> Outcome {
+    python_client(kit, "llm_client.py")
+}
+
 fn python_client(kit: &mut Kit, script: &str) -> Outcome {
     let path = kit.root.join(CLIENTS).join(script);
     if !path.exists() {
@@ -183,9 +194,16 @@ fn python_client(kit: &mut Kit, script: &str) -> Outcome {
     })
 }
 
-/// The script is run from a copy under `target/npm`, because that is where Node looks for a module's imports.
 fn ai_sdk(kit: &mut Kit) -> Outcome {
-    let script = "ai_sdk.mjs";
+    node_client(kit, "ai_sdk.mjs")
+}
+
+fn openai_npm(kit: &mut Kit) -> Outcome {
+    node_client(kit, "openai_node.mjs")
+}
+
+/// The script is run from a copy under `target/npm`, because that is where Node looks for a module's imports.
+fn node_client(kit: &mut Kit, script: &str) -> Outcome {
     let path = kit.root.join(CLIENTS).join(script);
     if !path.exists() {
         return absent(format!("{CLIENTS}/{script}"));

@@ -102,7 +102,7 @@ fn other_paths_and_methods_are_refused_in_json() {
     for path in [
         "/v1",
         "/v1/",
-        "/v1/responses",
+        "/v1/assistants",
         "/v1/moderations",
         "/skep/v1/else",
         "/index.htm",
@@ -113,7 +113,7 @@ fn other_paths_and_methods_are_refused_in_json() {
         assert_eq!(answer.status, 404, "{path}: {}", answer.body);
         assert!(answer.error().2.contains("\nhint: "));
     }
-    assert_eq!(server.post("/v1/responses", "{}").status, 404);
+    assert_eq!(server.post("/v1/assistants", "{}").status, 404);
     for (method, path, allow) in [
         ("GET", "/v1/chat/completions", Some("POST")),
         ("OPTIONS", "/v1/chat/completions", Some("POST")),

@@ -9,4 +9,5 @@ mod harness;
 mod http;
 mod machine;
 mod refusals;
+mod responses;
 mod scripted;

@@ -108,6 +108,25 @@ def completion_stream():
     passed("a completion streams what it answers whole")
 
 
+def responses(expected):
+    options = {"model": MODEL, "instructions": MESSAGES[0]["content"], "input": MESSAGES[1]["content"]}
+    options |= {"max_output_tokens": 24, "temperature": 0}
+    answer = CLIENT.responses.create(**options)
+    assert answer.output_text == expected, (answer.output_text, expected)
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens, answer.usage
+    assert answer.status in ("completed", "incomplete"), answer
+    with CLIENT.responses.stream(**options) as stream:
+        pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        last = stream.get_final_response()
+    assert "".join(pieces) == expected == last.output_text, (pieces, last)
+    again = CLIENT.responses.create(
+        model=MODEL, input=[MESSAGES[1], *answer.output, {"role": "user", "content": "And then?"}], max_output_tokens=4
+    )
+    assert again.output_text, again
+    refused(openai.BadRequestError, "previous_response_id", lambda: CLIENT.responses.create(**options, previous_response_id="resp_1"))
+    passed("the Responses interface gives the same text, whole and streamed, and takes its own answer back")
+
+
 def cancel():
     # At this pace the answer would take much longer than the patience below.
     stream = chat(stream=True, seed=1, extra_body={"pace": 2})
@@ -155,6 +174,7 @@ def main():
     models()
     text = whole_chat()
     streamed_chat(text)
+    responses(text)
     completion_stream()
     stop()
     seed()
