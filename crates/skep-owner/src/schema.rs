@@ -6,8 +6,9 @@ use crate::value::{Kind, Unit, Value};
 
 /// The schema of a file of settings, as JSON Schema 2020-12.
 ///
-/// Each setting has besides the standard words `x-key` (its name), `x-group` (the heading under which people find it), `x-flag`, `x-unit` where it is a number, `x-presets` (what each gives),
-/// and `x-in-use` where another setting holds as well while the machine is in use.
+/// Each setting has besides the standard words `x-key` (its name), `x-group` (the heading under which people find it), `x-place`
+/// (where it stands among all, as the members of a JSON object have no order), `x-flag`, `x-unit` where it is a number, `x-presets` (what
+/// each gives), and `x-in-use` where another setting holds as well while the machine is in use.
 #[must_use]
 pub fn schema() -> String {
     let mut tables: Vec<(&str, Vec<String>)> = Vec::new();
@@ -41,6 +42,7 @@ fn property(setting: &Setting) -> String {
         ("description", string(setting.help)),
         ("x-key", string(setting.name)),
         ("x-group", string(setting.key.group())),
+        ("x-place", (setting.key as usize).to_string()),
         ("x-flag", string(&format!("--{}", setting.flag()))),
     ];
     if let Kind::Number { unit, .. } = &setting.kind {

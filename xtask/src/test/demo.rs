@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,26 +35,11 @@ impl Demo {
 
     /// [`Demo::start`] with a model of the caller's.
     pub fn start_with(root: &Path, model: Option<&Path>) -> Result<Demo, String> {
-        let log = root.join("target/xtask-demo.log");
-        let errors = File::create(&log).map_err(|error| format!("cannot write {}: {error}", log.display()))?;
         let mut command = shell::command(root.join("target/release/skep"), "demo --json --no-open --port 0", root);
         if let Some(model) = model {
             command.arg("--model").arg(model);
         }
-        let child = command.stdout(Stdio::piped()).stderr(errors).spawn();
-        let mut process = Guard(child.map_err(|error| format!("cannot start the demo: {error}"))?);
-        let stdout = process.0.stdout.take().ok_or("the demo has no standard output")?;
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            // The pipe is read to its end, or the demo could block on a full one.
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let line = lines.recv_timeout(READY_WITHIN).map_err(|_| {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
-            format!("the demo printed no line within {} s; it said:\n{said}", READY_WITHIN.as_secs())
-        })?;
+        let (process, line) = start("the demo", &mut command, &root.join("target/xtask-demo.log"))?;
         let (api, model, nodes) = ready_line(&line)?;
         println!("demo: {api} with {} nodes", nodes.len());
         Ok(Demo { process, api, model, nodes })
@@ -83,6 +68,51 @@ impl Demo {
         drop(kept);
         outcome.map_err(|error| format!("{error} after {how:?}"))
     }
+}
+
+/// A running `skep up`, alone in its network, with settings and keys of its own; killed when it goes out of scope.
+pub struct Up {
+    _process: Guard,
+    /// Address of the API, `http://127.0.0.1:PORT`.
+    pub api: String,
+}
+
+impl Up {
+    /// Starts it on a machine that is taken to be at rest, whatever else runs here, and waits until it can answer.
+    pub fn start(root: &Path) -> Result<Up, String> {
+        let home = root.join("target/xtask-home");
+        if home.exists() {
+            // What is shown first is for a machine that nobody has set up yet.
+            std::fs::remove_dir_all(&home).map_err(|error| format!("cannot remove {}: {error}", home.display()))?;
+        }
+        let mut command = shell::command(root.join("target/release/skep"), "up --json --port 0 --sensors", root);
+        command.arg(home.join("at-rest")).env("SKEP_HOME", &home);
+        let (process, line) = start("the node", &mut command, &root.join("target/xtask-up.log"))?;
+        let value: Value = serde_json::from_str(&line).map_err(|error| format!("{error} in its first line: {line}"))?;
+        let api = value["api"].as_str().ok_or_else(|| format!("the node's first line has no api: {line}"))?.to_owned();
+        println!("up: {api}");
+        Ok(Up { _process: process, api })
+    }
+}
+
+/// Starts a program that prints a line when it is ready, and gives that line; what else it says goes to `log`.
+fn start(what: &str, command: &mut Command, log: &Path) -> Result<(Guard, String), String> {
+    let errors = File::create(log).map_err(|error| format!("cannot write {}: {error}", log.display()))?;
+    let child = command.stdout(Stdio::piped()).stderr(errors).spawn();
+    let mut process = Guard(child.map_err(|error| format!("cannot start {what}: {error}"))?);
+    let stdout = process.0.stdout.take().ok_or_else(|| format!("{what} has no standard output"))?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        // The pipe is read to its end, or the program could block on a full one.
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let line = lines.recv_timeout(READY_WITHIN).map_err(|_| {
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        format!("{what} printed no line within {} s; it said:\n{said}", READY_WITHIN.as_secs())
+    })?;
+    Ok((process, line))
 }
 
 /// How a demo is ended.

@@ -1,7 +1,7 @@
 //! The steps, in order: cheap ones first, the longest before the end-to-end ones that need the release build.
 
 use super::chaos;
-use super::demo::{Demo, End};
+use super::demo::{Demo, End, Up};
 use super::kit::{self, Kit, or_skip};
 use super::summary::{self, Outcome};
 use super::{Step, When};
@@ -230,14 +230,21 @@ fn browser(kit: &mut Kit) -> Outcome {
         Err(reason) => return Outcome::Skipped(reason),
     };
     or_skip(kit.page().and_then(|copy| kit.node_modules().map(|_| copy)), |copy| {
-        if let Err(error) = page_views(kit, &copy, &chromium) {
-            return Outcome::of(Err(error));
-        }
-        Outcome::of(with_demo(kit, |demo| {
+        let on_demo = |demo: &Demo| {
             let mut command = shell::command("node", script, &copy);
             command.arg(&demo.api).arg(&chromium).env("SKEP_NODES", demo.nodes.len().to_string());
             shell::run(kit.lend(&mut command))
-        }))
+        };
+        let on_up = |up: &Up| {
+            let mut command = shell::command("node", "test/machine.mjs", &copy);
+            shell::run(kit.lend(command.arg(&up.api).arg(&chromium)))
+        };
+        let run = || {
+            page_views(kit, &copy, &chromium)?;
+            with_demo(kit, on_demo)?;
+            on_up(&Up::start(&kit.root)?)
+        };
+        Outcome::of(run())
     })
 }
 

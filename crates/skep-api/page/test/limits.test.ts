@@ -40,6 +40,12 @@ test("every setting has a control of its kind, and every preset a value that its
   }
 });
 
+test("settings stand in the order of the node, whatever became of the order of the object on the way", () => {
+  const shuffled = { properties: { share: { properties: Object.fromEntries(Object.entries(SCHEMA.properties?.share?.properties ?? {}).reverse()) } } };
+  expect(fieldsOf(shuffled).map(({ key }) => key)).toEqual(FIELDS.map(({ key }) => key));
+  expect(FIELDS.map(({ key }) => key).slice(0, 2)).toEqual(["share.preset", "share.schedule"]);
+});
+
 test("a setting that came later is drawn as well, by its name if it has no title", () => {
   const later = { properties: { new: { properties: { thing: { type: "string", "x-key": "new.some_thing" } } } } };
   expect(groupsOf(fieldsOf(later))).toMatchObject([{ name: "Settings", rows: [{ field: { title: "Some thing", kind: { is: "text" } }, inUse: null }] }]);

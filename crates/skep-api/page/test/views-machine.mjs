@@ -163,9 +163,12 @@ export async function settings({ page, origin }) {
   await page.evaluate(() => document.querySelector("[data-key='share.gpu'] input").click());
   await page.locator('[data-testid=control][data-key="share.gpu"]').getByText("Saved").waitFor();
   check((await free.locator("input.entry").inputValue()) === "17", "what somebody types is not disturbed by what comes from the node");
-  await free.locator("input.entry").press("Escape");
-  await page.locator('[data-testid=control][data-key="share.gpu"]').getByTestId("to-preset").click();
-  await page.locator('[data-testid=control][data-key="share.gpu"][data-origin=preset]').getByText("Saved").waitFor();
+  await free.locator("input.entry").press("Tab");
+  await free.getByText("Saved").waitFor();
+  for (const key of ["share.disk_free_min", "share.gpu"]) {
+    await page.locator(`[data-testid=control][data-key="${key}"]`).getByTestId("to-preset").click();
+    await page.locator(`[data-testid=control][data-key="${key}"][data-origin=preset]`).getByText("Saved").waitFor();
+  }
   const pair = await page.evaluate(() => document.querySelector("[data-key='share.cpu_percent']").closest(".limit").querySelectorAll("[data-testid=control]").length);
   check(pair === 2, "a value and its value in use stand side by side");
   const cpu = page.locator('[data-testid=control][data-key="share.cpu_percent"]');

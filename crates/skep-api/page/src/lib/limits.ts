@@ -25,6 +25,7 @@ export interface Schema {
   anyOf?: { type?: string; minimum?: number; maximum?: number; const?: string }[];
   "x-key"?: string;
   "x-group"?: string;
+  "x-place"?: number;
   "x-unit"?: string;
   "x-in-use"?: string;
   "x-presets"?: Record<string, Raw>;
@@ -39,6 +40,8 @@ export type Kind =
 
 export interface Field {
   key: string;
+  /** Where it stands among all. */
+  place: number;
   title: string;
   help: string;
   group: string;
@@ -75,13 +78,16 @@ function titleOf(key: string): string {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Every setting of a schema, in its order. */
-export function fieldsOf(schema: Schema): Field[] {
+/** Every setting of a schema, in the order in which people meet them. */
+export const fieldsOf = (schema: Schema): Field[] => within(schema).sort((a, b) => a.place - b.place);
+
+function within(schema: Schema): Field[] {
   const key = schema["x-key"];
-  if (key === undefined) return Object.values(schema.properties ?? {}).flatMap(fieldsOf);
+  if (key === undefined) return Object.values(schema.properties ?? {}).flatMap(within);
   return [
     {
       key,
+      place: schema["x-place"] ?? Number.MAX_SAFE_INTEGER,
       title: schema.title ?? titleOf(key),
       help: schema.description ?? "",
       group: schema["x-group"] ?? "Settings",

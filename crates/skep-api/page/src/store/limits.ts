@@ -45,8 +45,16 @@ function withValue(view: SettingsView, field: Field, value: Raw | null): Setting
   return { ...view, values: { ...view.values, [field.key]: { value: String(raw), raw, origin } } };
 }
 
+/** The change under way; the next one waits for it, so that an older answer never replaces a newer one. */
+let under: Promise<void> = Promise.resolve();
+
 /** Sets one, or leaves it to the preset when the value is `null`. A refused change leaves all as it was. */
-export async function setLimit(key: string, value: Raw | null): Promise<void> {
+export function setLimit(key: string, value: Raw | null): Promise<void> {
+  under = under.then(() => change(key, value));
+  return under;
+}
+
+async function change(key: string, value: Raw | null): Promise<void> {
   const { view: before, fields } = limits.value;
   const field = fields.find((each) => each.key === key);
   if (before && field) take(withValue(before, field, value));

@@ -99,7 +99,7 @@ export function FirstAnswer({ desk }: { desk: Desk }) {
   }
   return (
     <>
-      <p class="lead">Ask it something. The answer is computed by the machines of your network, and by nobody else.</p>
+      <p class="lead">Choose one of these, or write your own in the chat. The answer is computed by the machines of your network, and by nobody else.</p>
       <div class="ideas">
         {IDEAS.map((idea) => (
           <button type="button" class="idea" aria-disabled={writing} onClick={() => !writing && ask(idea)} data-testid="start-idea">
