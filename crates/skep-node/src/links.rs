@@ -8,6 +8,7 @@ use crate::membership::Membership;
 use skep_net::{ControlReplies, ControlRequests, FrameReceiver, Net, NetError};
 use skep_types::NodeId;
 use skep_types::wire::{Control, ControlReply, Frame, Peer, StreamHello};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -48,6 +49,11 @@ impl Links {
     /// Runs a task beside the links.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(task);
+    }
+
+    /// Waits on this thread, which is none of the runtime's, for at most so long; none if that was too short.
+    pub(crate) fn wait<T>(&self, most: Duration, what: impl Future<Output = T>) -> Option<T> {
+        self.runtime.block_on(async { tokio::time::timeout(most, what).await.ok() })
     }
 
     /// This machine's key.

@@ -15,9 +15,9 @@ pub(crate) mod view;
 
 use crate::joining::Announcer;
 use crate::node::NodeError;
-use crate::stage_host::StageHost;
+use crate::stage_host::{Loader, StageHost};
 use crate::weights::{Sent, room};
-use skep_model::{Gguf, ModelError, Span};
+use skep_model::{Gguf, ModelError};
 use skep_net::Net;
 use skep_plan::{Holding, Move, TURN_S, decide_move, may_drop, supply};
 use skep_types::{BlockRange, ModelId};
@@ -150,12 +150,8 @@ impl Mover {
         if let (Some(store), Some(gateway)) = (&self.moves.store, self.announcer.far()) {
             self.sent.fetch_more(&self.net, &gateway, store, step.to).await?;
         }
-        let (file, options) = (self.file.clone(), self.stages.options());
-        let span = blocking(move || {
-            let span = Span::load_with(&Gguf::open(&file)?, step.to, options)?;
-            warm(&span)?;
-            Ok(span)
-        });
+        let loader = Loader::new(self.file.clone(), self.stages.options());
+        let span = blocking(move || loader.load_warm(step.to));
         let span = span.await?;
         if !may_drop(&step, &self.others().await) {
             return Ok(false);
@@ -163,12 +159,6 @@ impl Mover {
         self.stages.adopt(Arc::new(span)).await.map_err(|reason| NodeError::Refused { reason })?;
         Ok(true)
     }
-}
-
-/// Brings the weights into memory, so that the first row of a session does not wait for the disk.
-fn warm(span: &Span) -> Result<(), ModelError> {
-    let mut cache = span.new_cache(span.blocks(), 1)?;
-    span.forward(&mut cache, &mut vec![0.5; span.config().d_model])
 }
 
 /// About `every`: nodes that started together do not all look at once.

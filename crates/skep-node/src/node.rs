@@ -9,13 +9,13 @@ use crate::links::Links;
 use crate::membership::gossip::Gossip;
 use crate::membership::{DoorRules, Membership};
 use crate::moving::{Moved, Mover, Moves, View};
-use crate::stage_host::{StageHost, StageLimits};
+use crate::stage_host::{StageHost, StageLimits, span_options};
 use crate::steward::{NodePlant, SettingsFault, Steward, StewardConfig};
 use crate::swarm::Swarm;
 use crate::tell::{Listener, tell};
 use crate::weights::{Sent, Weights, WeightsConfig};
 use dispatch::{Roles, take_arrivals, take_events};
-use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, SpanOptions, Tokenizer};
+use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, Tokenizer};
 use skep_net::{Net, NetError};
 use skep_store::StoreError;
 use skep_types::wire::{Join, Peer};
@@ -188,12 +188,12 @@ impl Node {
         let (model, n_blocks) = (loaded.front.id, loaded.front.config.n_blocks);
         let stages = match loaded.span {
             Some(span) => Some(
-                StageHost::start(model, Arc::new(span), config.stage, links.clone())
+                StageHost::start(model, &Arc::new(span), config.model.clone(), config.stage, links.clone())
                     .map_err(|source| NodeError::System { what: "starting the compute thread", source })?,
             ),
             None => None,
         };
-        let plant = NodePlant::new(stages.clone(), net.clone(), config.bind, &loaded.front.config.name);
+        let plant = NodePlant::new(stages.clone(), &weights, config.bind, &loaded.front.config.name);
         let steward = plant.set_steward(config.steward).await?;
         let gateway = config.gateway.map(|limits| Gateway::new(loaded.front, net.clone(), links, limits, admission));
         if let (Some(gateway), Some(steward)) = (&gateway, &steward) {
@@ -369,7 +369,8 @@ impl Loaded {
         let id = known.map_or_else(|| skep_model::model_id(&config.model), Ok)?;
         let file = if config.stage.large_pages { Gguf::open_again(&config.model)? } else { Gguf::open(&config.model)? };
         let shape = ModelConfig::from_gguf(&file)?;
-        let load = |blocks| Span::load_with(&file, blocks, SpanOptions::new(config.stage.threads)?);
+        let StageLimits { threads, background, .. } = config.stage;
+        let load = |blocks| Span::load_with(&file, blocks, span_options(threads, background)?);
         let span = config.blocks.map(load).transpose()?;
         let (needed, given) = (span.as_ref().map_or(0, StageHost::least_bytes), config.stage.memory_bytes);
         if needed > given {

@@ -12,21 +12,26 @@
 //!
 //! A session lives as long as the control link that opened it: when the gateway vanishes, its KV caches go with it.
 
+mod lend;
 mod limits;
+mod loader;
 mod memory;
 mod meter;
 mod pool;
 mod reuse;
 mod spans;
+mod throttle;
 mod worker;
 
 use crate::links::Links;
 use crate::steward::Lending;
 pub use limits::PeerLimits;
+pub(crate) use loader::{Loader, span_options};
 pub(crate) use meter::Measured;
 use skep_model::{Span, SpanOptions};
 use skep_types::wire::{Control, ControlReply, Frame, SessionId, StreamHello};
 use skep_types::{BlockRange, ModelId, NodeId};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -50,11 +55,20 @@ pub struct StageLimits {
     pub large_pages: bool,
     /// What one gateway may ask.
     pub peer: PeerLimits,
+    /// Whether the threads that compute step back before all other programs of the machine, where the system can say so for threads.
+    pub background: bool,
 }
 
 impl Default for StageLimits {
     fn default() -> Self {
-        Self { threads: 1, sessions: 64, memory_bytes: 2 << 30, large_pages: false, peer: PeerLimits::default() }
+        Self {
+            threads: 1,
+            sessions: 64,
+            memory_bytes: 2 << 30,
+            large_pages: false,
+            peer: PeerLimits::default(),
+            background: false,
+        }
     }
 }
 
@@ -64,10 +78,20 @@ pub(crate) struct StageHost {
     jobs: mpsc::Sender<Job>,
     next_link: Arc<AtomicU64>,
     meter: Arc<meter::Meter>,
-    options: SpanOptions,
+    loader: Loader,
     room: Arc<AtomicU32>,
-    /// Whether others may begin something.
-    lends: Arc<AtomicBool>,
+    lends: Arc<Lends>,
+}
+
+/// Whether others may begin something.
+#[derive(Default)]
+struct Lends {
+    /// It is said to others.
+    told: AtomicBool,
+    /// It is to be said once the weights are there.
+    wanted: AtomicBool,
+    /// The weights are being brought into memory.
+    loading: AtomicBool,
 }
 
 /// What the compute thread is told.
@@ -96,6 +120,11 @@ enum Job {
     },
     /// Let the earlier spans take no more sessions.
     Retire,
+    /// Serve the span that was unloaded again.
+    Load {
+        span: Arc<Span>,
+        done: oneshot::Sender<()>,
+    },
     /// Keep to the owner's limits from now on.
     Lend {
         lending: Lending,
@@ -130,25 +159,36 @@ impl StageHost {
         memory::pass_bytes(span, 0)
     }
 
-    /// Starts the compute thread over `span`.
+    /// Starts the compute thread over `span`, which is of `file`.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub(crate) fn start(model: ModelId, span: Arc<Span>, limits: StageLimits, links: Links) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        model: ModelId,
+        span: &Arc<Span>,
+        file: PathBuf,
+        limits: StageLimits,
+        links: Links,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(JOB_QUEUE);
         let meter = Arc::new(meter::Meter::default());
-        let options = span.options();
-        let pool = pool::Pool::new(span, meter.clone());
+        let loader = Loader::new(file, span.options());
         links.spawn(tidy(jobs.downgrade(), limits.peer.idle));
-        let worker = worker::Worker::new(model, pool, limits, links, meter.clone());
-        std::thread::Builder::new().name("skep-compute".into()).spawn(move || worker.run(queue))?;
-        let lends = Arc::new(AtomicBool::new(true));
-        Ok(Self { jobs, next_link: Arc::default(), meter, options, room: Arc::default(), lends })
+        let worker = worker::Worker::new(model, span, limits, links, (loader.clone(), meter.clone()));
+        let compute = move || {
+            if limits.background {
+                loader::step_back();
+            }
+            worker.run(queue);
+        };
+        std::thread::Builder::new().name("skep-compute".into()).spawn(compute)?;
+        let lends = Arc::new(Lends { told: true.into(), ..Lends::default() });
+        Ok(Self { jobs, next_link: Arc::default(), meter, loader, room: Arc::default(), lends })
     }
 
     /// How its spans compute; another one that it is to serve must be loaded so.
     pub(crate) fn options(&self) -> SpanOptions {
-        self.options.clone()
+        self.loader.options().clone()
     }
 
     /// Serves another span of the model from now on, beside the earlier ones until [`StageHost::retire`].
@@ -169,17 +209,47 @@ impl StageHost {
 
     /// Keeps to the owner's limits from now on. Returns when sessions that are to end have ended; not for async code.
     pub(crate) fn lend(&self, lending: &Lending) {
-        self.lends.store(lending.refusal.is_none(), Ordering::Relaxed);
+        let lends = lending.refusal.is_none();
+        self.lends.wanted.store(lends, Ordering::SeqCst);
+        if !lends {
+            self.lends.told.store(false, Ordering::SeqCst);
+        }
         let (done, kept) = oneshot::channel();
         // It fails when the node is ending.
         if self.jobs.blocking_send(Job::Lend { lending: lending.clone(), done }).is_ok() {
             let _ = kept.blocking_recv();
         }
+        if lending.drops_weights || self.loaded().0 > 0 {
+            self.lends.told.store(lends && !self.lends.loading.load(Ordering::SeqCst), Ordering::SeqCst);
+        } else if !self.lends.loading.swap(true, Ordering::SeqCst) {
+            let host = self.clone();
+            let loading = std::thread::Builder::new().name("skep-load".into()).spawn(move || host.load_again());
+            if let Err(fault) = loading {
+                tracing::warn!(%fault, "the weights are mapped again when somebody asks");
+            }
+        }
+    }
+
+    /// Brings the weights into memory again, and then says to others what they may.
+    fn load_again(&self) {
+        let loaded = self.blocks().map(|blocks| self.loader.load_warm(blocks));
+        match loaded {
+            Some(Ok(span)) => {
+                let (done, kept) = oneshot::channel();
+                if self.jobs.blocking_send(Job::Load { span: Arc::new(span), done }).is_ok() {
+                    let _ = kept.blocking_recv();
+                }
+            }
+            Some(Err(fault)) => tracing::warn!(%fault, "the weights cannot be brought into memory again"),
+            None => {}
+        }
+        self.lends.loading.store(false, Ordering::SeqCst);
+        self.lends.told.store(self.lends.wanted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// Whether others may begin something here.
     pub(crate) fn lends(&self) -> bool {
-        self.lends.load(Ordering::Relaxed)
+        self.lends.told.load(Ordering::SeqCst)
     }
 
     /// Sessions of other machines' gateways under way.

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::machine::parse_time;
 use crate::settings::ShareFlags;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use skep_kernels::Isa;
@@ -41,8 +42,16 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Ask a running network; without a prompt, chat until the end of input
     Chat(ChatArgs),
-    /// Show which node holds which blocks, and how the last answer came about
+    /// Show whether this machine is lent, which node holds which blocks, and how the last answer came about
     Status(AskArgs),
+    /// Lend nothing of this machine, at once: for good, or for a time as 2h
+    Pause(PauseArgs),
+    /// Lend this machine again
+    Resume(AskArgs),
+    /// Begin nothing new for others, and pause when all is done
+    Finish(AskArgs),
+    /// Show what of this machine may be used now, beside what is
+    Limits(AskArgs),
     /// Show how fast each node is, how far away, and what it has room for, as measured
     Peers(AskArgs),
     /// Show the route of the last answer and of the next one, and why it is that one
@@ -364,6 +373,15 @@ pub(crate) struct AskArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PauseArgs {
+    /// How long, as 45s, 15m, 2h or 1d [default: until `skep resume`]
+    #[arg(value_name = "TIME", value_parser = parse_time)]
+    pub(crate) how_long: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -15,6 +15,7 @@ mod error;
 mod home;
 mod inspect;
 mod invite;
+mod machine;
 mod output;
 mod peers;
 mod pull;
@@ -51,6 +52,10 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Doctor(args) => runtime()?.block_on(doctor::run(args)),
         Command::Chat(args) => chat::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Pause(args) => machine::pause(&args),
+        Command::Resume(args) => machine::resume(&args),
+        Command::Finish(args) => machine::finish(&args),
+        Command::Limits(args) => machine::limits(&args),
         Command::Peers(args) => peers::run(&args),
         Command::Route(args) => peers::route(&args),
         Command::Models(args) => status::models(&args),

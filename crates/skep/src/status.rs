@@ -4,14 +4,20 @@ use crate::args::AskArgs;
 use crate::chat::explain;
 use crate::client::Client;
 use crate::error::Error;
-use crate::output;
+use crate::{machine, output};
 use serde_json::Value;
 
 /// Prints the network as the gateway sees it.
 pub(crate) fn run(args: &AskArgs) -> Result<(), Error> {
-    let network = Client::new(&args.api).get("/skep/v1/network")?;
+    let client = Client::new(&args.api);
+    let mut network = client.get("/skep/v1/network")?;
+    let machine = machine::of(&client)?;
     if args.json {
+        network["machine"] = machine.unwrap_or(Value::Null);
         return output::line(network);
+    }
+    if let Some(machine) = machine {
+        output::line(machine::sentence(&machine))?;
     }
     let model = &network["model"];
     let blocks = model["blocks"].as_u64().unwrap_or(0);

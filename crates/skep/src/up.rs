@@ -52,6 +52,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
             }
         };
     let (spinner, note) = (spinner("reading the model", args.json), weights::note_of(&path));
+    let lends = !bind.ip().is_loopback() || relay.is_some();
     let config = NodeConfig {
         secret,
         bind,
@@ -61,13 +62,15 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         stage: StageLimits {
             // What was just written is in small pages.
             large_pages: args.large_pages || fetched.is_some(),
+            // What others ask of this machine goes behind what its owner does with it.
+            background: lends,
             ..stage_limits(args.threads, args.memory)
         },
         // An ephemeral key makes a new network each time, which nobody joined yet.
         admitted: (!args.ephemeral).then(|| home::folder().join("admitted")),
         join,
         invite,
-        steward: steward(&args, bind, relay.is_some()),
+        steward: steward(&args, lends),
     };
     let mut node = Node::start_on(weights, config).await?;
     if let Some(moves) = moves {
@@ -87,8 +90,8 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
 }
 
 /// What keeps the node to its owner's limits. One that only its own machine reaches, and that nobody can ask about it, has none.
-fn steward(args: &UpArgs, bind: SocketAddr, relayed: bool) -> Option<StewardConfig> {
-    if args.lend_only && bind.ip().is_loopback() && !relayed {
+fn steward(args: &UpArgs, lends: bool) -> Option<StewardConfig> {
+    if args.lend_only && !lends {
         return None;
     }
     let weights = home::store();

@@ -8,6 +8,8 @@
 //!   output frames that the next hop has not taken, twice for the same reason, and once more for a standby of it.
 //! - Stored pages, as [`super::reuse`] says. They have what the others leave.
 //!
+//! There are two limits: that of this node, and what its owner lends of it now. Sessions of this machine's own gateway know the first only.
+//!
 //! Not counted: the weights, which lie in the mapped file and which the system may drop and read again; and the buffers of the
 //! transport, which has limits of its own.
 
@@ -72,6 +74,8 @@ pub(super) fn payload_bytes(payload: &Payload) -> u64 {
 #[derive(Debug)]
 pub(super) struct Ledger {
     limit: u64,
+    /// What others may have of it.
+    lent: u64,
     sessions: u64,
     /// Positions of the longest session so far.
     longest: u32,
@@ -80,12 +84,22 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(span: &Span, limits: StageLimits) -> Self {
-        Self { limit: limits.memory_bytes, sessions: 0, longest: 0, pass: pass_bytes(span, 0) }
+        let limit = limits.memory_bytes;
+        Self { limit, lent: limit, sessions: 0, longest: 0, pass: pass_bytes(span, 0) }
     }
 
-    /// Bytes that no session needs.
+    /// Lends so much from now on. Sessions that have more keep it.
+    pub(super) fn lend(&mut self, bytes: u64) {
+        self.lent = bytes.min(self.limit);
+    }
+
+    /// Bytes that no session needs and that are lent.
     pub(super) fn free(&self) -> u64 {
-        self.limit.saturating_sub(self.sessions).saturating_sub(self.pass)
+        self.free_of(self.lent)
+    }
+
+    fn free_of(&self, limit: u64) -> u64 {
+        limit.saturating_sub(self.sessions).saturating_sub(self.pass)
     }
 
     /// Counts what passes over a further span need.
@@ -94,7 +108,7 @@ impl Ledger {
     /// One sentence with the bytes needed and free; nothing has changed then.
     pub(super) fn adopt(&mut self, span: &Span) -> Result<(), String> {
         let pass = self.pass.max(pass_bytes(span, self.longest));
-        let (needed, free) = (pass - self.pass, self.free());
+        let (needed, free) = (pass - self.pass, self.free_of(self.limit));
         if needed > free {
             return Err(format!(
                 "passes over blocks {} need {needed} bytes more and {free} of {} are free",
@@ -110,12 +124,13 @@ impl Ledger {
     ///
     /// # Errors
     /// One sentence with the bytes needed and free; nothing has changed then.
-    pub(super) fn open(&mut self, span: &Span, config: &StageConfig) -> Result<u64, String> {
+    pub(super) fn open(&mut self, span: &Span, config: &StageConfig, own: bool) -> Result<u64, String> {
+        let limit = if own { self.limit } else { self.lent };
         let (bytes, longest) = (session_bytes(span, config), self.longest.max(config.max_positions));
         let pass = self.pass.max(pass_bytes(span, longest));
-        let (needed, free) = (bytes.saturating_add(pass - self.pass), self.free());
+        let (needed, free) = (bytes.saturating_add(pass - self.pass), self.free_of(limit));
         if needed > free {
-            return Err(format!("the session needs {needed} bytes and {free} of {} are free", self.limit));
+            return Err(format!("the session needs {needed} bytes and {free} of {limit} are free"));
         }
         (self.sessions, self.longest, self.pass) = (self.sessions + bytes, longest, pass);
         Ok(bytes)

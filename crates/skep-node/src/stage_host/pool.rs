@@ -10,11 +10,13 @@
 //!    after which candidates are wanted. What runs together changes no bit (RK-1), and a session that fails, fails alone.
 //! 5. Rows that come to a standby and ask for nothing wait until a page of them is there, or a frame that asks for something: what is run
 //!    together reads the weights once.
-//! 6. Rows at the head of a waiting frame that are in the store ([`super::reuse`]) are cut off and answered before each pass, whoever
+//! 6. A pass may be for this machine's own gateway only, or for others only ([`Turn`]); the rules then hold among these.
+//! 7. Rows at the head of a waiting frame that are in the store ([`super::reuse`]) are cut off and answered before each pass, whoever
 //!    else waits: they cost nothing that others would wait for.
 
 mod outputs;
 mod silent;
+mod turn;
 
 use super::Arrival;
 use super::memory::{payload_bytes, waiting_bytes};
@@ -29,6 +31,7 @@ use skep_types::wire::{Fault, Output, Payload, Peer, SessionId, cut_reason};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
+pub(super) use turn::Turn;
 
 /// A frame of at most this many rows counts as decoding. Its rows cost little beside the weights that they all read.
 const FEW_ROWS: u32 = 8;
@@ -59,6 +62,8 @@ struct Seat {
     chain: Option<Chain>,
     /// The page that the first waiting frame begins with, if it was not in the store.
     missing: Option<Key>,
+    /// Whether it is of this machine's own gateway.
+    own: bool,
 }
 
 /// Rows that need not be run.
@@ -112,6 +117,11 @@ impl Pool {
         self.spans.adopt(span);
     }
 
+    /// Unmaps the weights; sessions that run on them keep them until they end.
+    pub(super) fn unload(&mut self) {
+        self.spans.unload();
+    }
+
     /// Lets the earlier spans take no more sessions.
     pub(super) fn retire(&mut self) {
         self.spans.retire();
@@ -127,8 +137,7 @@ impl Pool {
     /// # Errors
     /// One sentence.
     pub(super) fn open(&mut self, config: StageConfig) -> Result<(), String> {
-        let served = self.spans.served();
-        let span = self.spans.of(config.blocks).unwrap_or(served).clone();
+        let span = self.spans.of(config.blocks).cloned().ok_or("these blocks are not loaded")?;
         let cache = span.new_cache(config.blocks, config.max_positions as usize).map_err(|error| error.to_string())?;
         let session = config.session;
         let stored = span.config().family.causal && config.output != Output::Vector;
@@ -136,7 +145,8 @@ impl Pool {
         let waiting_most = waiting_bytes(&config);
         let mut stage = Stage::new(config);
         stage.reserve().map_err(|_| "the system has no memory for the session's rows".to_owned())?;
-        let seat = Seat { stage, span, cache, waiting: VecDeque::new(), waiting_most, chain, missing: None };
+        let seat =
+            Seat { stage, span, cache, waiting: VecDeque::new(), waiting_most, chain, missing: None, own: false };
         self.seats.insert(session, seat);
         Ok(())
     }
@@ -199,17 +209,18 @@ impl Pool {
         self.line.is_empty()
     }
 
-    /// Runs one pass over what waits.
-    pub(super) fn pass(&mut self) -> Vec<Settled> {
+    /// Runs one pass over what waits of theirs, with at most so many rows of prompts.
+    pub(super) fn pass_of(&mut self, turn: Turn, most_rows: u32) -> Vec<Settled> {
         let mut settled = Vec::new();
         loop {
-            let works = self.take_stored(&mut settled);
+            let works = self.take_stored(turn, &mut settled);
             if works.is_empty() {
                 break;
             }
             self.complete(works, &mut settled);
         }
-        let picked = self.pick().into_iter().map(|(session, arrival)| (session, arrival, None)).collect();
+        let picked =
+            self.pick(turn, most_rows).into_iter().map(|(session, arrival)| (session, arrival, None)).collect();
         let begun = Instant::now();
         let mut works = self.begin_all(picked, &mut settled);
         self.forward(begun, &mut works);
@@ -217,11 +228,12 @@ impl Pool {
         settled
     }
 
-    /// Rule 6: what waiting frames begin with and the store has.
-    fn take_stored(&mut self, settled: &mut Vec<Settled>) -> Vec<Work> {
+    /// Rule 7: what waiting frames begin with and the store has.
+    fn take_stored(&mut self, turn: Turn, settled: &mut Vec<Settled>) -> Vec<Work> {
         let Self { seats, line, store, .. } = self;
         let of_line = |session: &SessionId| {
-            let (arrival, stored) = seats.get_mut(session)?.cut_stored(store)?;
+            let seat = seats.get_mut(session).filter(|seat| turn.takes(seat))?;
+            let (arrival, stored) = seat.cut_stored(store)?;
             Some((*session, arrival, Some(stored)))
         };
         let cut = line.iter().filter_map(of_line).collect();
@@ -266,15 +278,20 @@ impl Pool {
     }
 
     /// Rules 1 to 3: what the next pass takes.
-    fn pick(&mut self) -> Vec<(SessionId, Arrival)> {
+    fn pick(&mut self, turn: Turn, most_rows: u32) -> Vec<(SessionId, Arrival)> {
         let Self { seats, line, .. } = self;
         let rows =
             |seat: &Seat| seat.waiting.front().map_or(0, |next| next.frame.as_ref().map_or(0, |frame| frame.rows));
-        let decoding = line.iter().filter_map(|session| seats.get(session)).any(|seat| rows(seat) <= FEW_ROWS);
-        let mut room = if decoding { PROMPT_ROWS } else { PASS_ROWS as u32 };
+        let mut takes = line.iter().filter_map(|session| seats.get(session)).filter(|seat| turn.takes(seat));
+        let decoding = takes.any(|seat| rows(seat) <= FEW_ROWS);
+        let mut room = most_rows.min(if decoding { PROMPT_ROWS } else { PASS_ROWS as u32 });
         let (mut picked, mut passed_over, mut again) = (Vec::new(), VecDeque::new(), VecDeque::new());
         for session in line.drain(..) {
             let Some(seat) = seats.get_mut(&session) else { continue };
+            if !turn.takes(seat) {
+                passed_over.push_back(session);
+                continue;
+            }
             let few = rows(seat) <= FEW_ROWS;
             let Some(mut next) = seat.waiting.pop_front() else { continue };
             let missing = seat.missing.take();

@@ -1,13 +1,16 @@
 //! The compute thread: takes what gateways and hops send, lets the pool compute, and sends on what comes of it.
 
 use super::limits::Gate;
+use super::loader::Loader;
 use super::memory::Ledger;
 use super::meter::Meter;
-use super::pool::{Pool, Settled};
+use super::pool::{Pool, Settled, Turn};
+use super::throttle::{PASS_MOST, Throttle};
 use super::{Job, StageLimits};
 use crate::links::Links;
-use crate::steward::Lending;
-use skep_model::Purpose;
+use crate::steward::{Lending, usage};
+use skep_kernels::PAGE;
+use skep_model::{PASS_ROWS, Purpose, Span};
 use skep_session::{Outgoing, StageConfig};
 use skep_types::wire::{
     Control, ControlReply, Fault, Frame, HopReport, Output, Peer, SessionId, StreamHello, cut_reason,
@@ -15,17 +18,17 @@ use skep_types::wire::{
 use skep_types::{ModelId, NodeId};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Who opened a session, and where its outputs go.
-struct Client {
-    from: NodeId,
+pub(super) struct Client {
+    pub(super) from: NodeId,
     /// When it was opened, or a frame came for it last.
     active: Instant,
     link: u64,
     bytes: u64,
-    replies: mpsc::Sender<ControlReply>,
+    pub(super) replies: mpsc::Sender<ControlReply>,
     out: Option<Out>,
     /// The stream to the standby of the next hop.
     mirror: Option<Out>,
@@ -42,30 +45,58 @@ struct Out {
 pub(super) struct Worker {
     model: ModelId,
     purpose: Purpose,
+    /// Blocks of the model, and values of a row.
+    shape: (u32, u32),
     most_sessions: usize,
-    memory: Ledger,
+    pub(super) memory: Ledger,
     gate: Gate,
-    links: Links,
-    pool: Pool,
-    meter: Arc<Meter>,
-    /// What its owner allows others.
-    lending: Lending,
+    pub(super) links: Links,
+    pub(super) pool: Pool,
+    pub(super) meter: Arc<Meter>,
+    pub(super) loader: Loader,
+    /// What its owner allows others; none where the owner sets no limits.
+    pub(super) lending: Option<Lending>,
+    pub(super) throttle: Throttle,
+    began: Instant,
     /// One for each seat of the pool.
-    clients: HashMap<SessionId, Client>,
+    pub(super) clients: HashMap<SessionId, Client>,
 }
 
 impl Worker {
-    pub(super) fn new(model: ModelId, mut pool: Pool, limits: StageLimits, links: Links, meter: Arc<Meter>) -> Self {
-        let span = pool.spans().served();
+    pub(super) fn new(
+        model: ModelId,
+        span: &Arc<Span>,
+        limits: StageLimits,
+        links: Links,
+        (loader, meter): (Loader, Arc<Meter>),
+    ) -> Self {
+        let mut pool = Pool::new(span.clone(), meter.clone());
         let (purpose, memory) = (Purpose::of(span.config()), Ledger::new(span, limits));
+        let shape = (span.config().n_blocks, span.config().d_model as u32);
         meter.loads(pool.spans().loaded());
         meter.serves(span.blocks());
         pool.set_store_room(memory.free());
         meter.holds(0, memory.free());
         let (most_sessions, clients) = (limits.sessions, HashMap::new());
         let gate = Gate::new(links.own(), limits.peer);
-        let lending = Lending::unlimited();
-        Self { model, purpose, most_sessions, memory, gate, links, pool, meter, lending, clients }
+        let throttle = Throttle::new(usage::processors(), limits.threads);
+        let began = Instant::now();
+        Self {
+            model,
+            purpose,
+            shape,
+            most_sessions,
+            memory,
+            gate,
+            links,
+            pool,
+            meter,
+            loader,
+            lending: None,
+            throttle,
+            began,
+            clients,
+        }
     }
 
     /// Works until the node is gone.
@@ -74,22 +105,81 @@ impl Worker {
             tracing::error!(%error, "this thread does not compute the same bits as others; it serves nothing");
             return;
         }
-        self.meter.measure(self.pool.spans().served());
+        if let Some(span) = self.pool.spans().served() {
+            self.meter.measure(span);
+        }
+        while let Some(turn) = self.wait(&mut queue) {
+            for Settled { session, arrived, result, spent } in self.pass(turn) {
+                self.settle(session, result, arrived);
+                if let Some(spent) = spent {
+                    self.meter.visited(arrived.elapsed(), spent);
+                }
+            }
+        }
+    }
+
+    /// Takes what comes until there is a pass to run, and says whose; none when the node is gone.
+    fn wait(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Turn> {
         loop {
             if self.pool.is_idle() {
-                let Some(job) = queue.blocking_recv() else { return };
+                let job = queue.blocking_recv()?;
                 self.take(job);
             }
             // Whatever has come meanwhile shares the next pass.
             while let Ok(job) = queue.try_recv() {
                 self.take(job);
             }
-            for Settled { session, arrived, result, spent } in self.pool.pass() {
-                self.settle(session, result, arrived);
-                if let Some(spent) = spent {
-                    self.meter.visited(arrived.elapsed(), spent);
-                }
+            match self.turn() {
+                _ if self.pool.is_idle() => {}
+                Ok(turn) => return Some(turn),
+                Err(rest) => match self.links.wait(rest, queue.recv()) {
+                    Some(None) => return None,
+                    Some(Some(job)) => self.take(job),
+                    None => {}
+                },
             }
+        }
+    }
+
+    /// Whose rows run now, or how long others rest before theirs may.
+    fn turn(&self) -> Result<Turn, Duration> {
+        if !self.throttle.is_on() {
+            return Ok(Turn::All);
+        }
+        if self.pool.waits(Turn::Own) {
+            return Ok(Turn::Own);
+        }
+        let rest = self.throttle.rest(self.began.elapsed());
+        if rest.is_zero() { Ok(Turn::Others) } else { Err(rest) }
+    }
+
+    fn pass(&mut self, turn: Turn) -> Vec<Settled> {
+        let threads = if turn == Turn::Others { self.throttle.threads() } else { usize::MAX };
+        self.loader.options().cpu.workers().limit(threads);
+        let begun = self.began.elapsed();
+        if turn == Turn::Others {
+            self.throttle.begins(begun, usage::processor_time());
+        }
+        let settled = self.pool.pass_of(turn, self.most_rows(turn));
+        let now = self.began.elapsed();
+        match turn {
+            Turn::Others => self.throttle.ran(now, now.saturating_sub(begun), usage::processor_time()),
+            Turn::Own => self.throttle.ran_own(now, usage::processor_time()),
+            Turn::All => {}
+        }
+        settled
+    }
+
+    /// Rows of prompts in a pass. A pause waits for the pass under way, so where there may be one, passes are short.
+    fn most_rows(&self, turn: Turn) -> u32 {
+        let (all, page) = (PASS_ROWS as u32, PAGE as u32);
+        let row = self.meter.read().prefill_block.map(|block| block * self.pool.spans().blocks().len());
+        match row.filter(|row| self.lending.is_some() && turn != Turn::Own && !row.is_zero()) {
+            Some(row) => {
+                let rows = u32::try_from(PASS_MOST.as_nanos() / row.as_nanos()).unwrap_or(all);
+                rows.clamp(page, all) / page * page
+            }
+            None => all,
         }
     }
 
@@ -120,15 +210,22 @@ impl Worker {
             }
             Job::Adopt { span, done } => {
                 let adopted = self.memory.adopt(&span).map(|()| self.pool.adopt(span));
-                self.pool.set_store_room(self.memory.free());
-                self.meter.loads(self.pool.spans().loaded());
-                self.meter.serves(self.pool.spans().served().blocks());
+                self.meter.serves(self.pool.spans().blocks());
+                self.share();
                 // Whoever does not wait for the answer learns it from what is loaded.
                 let _ = done.send(adopted);
             }
             Job::Retire => {
                 self.pool.retire();
                 self.meter.loads(self.pool.spans().loaded());
+            }
+            Job::Load { span, done } => {
+                let wanted = !self.lending.as_ref().is_some_and(|lending| lending.drops_weights);
+                if wanted && self.pool.spans().served().is_none() && span.blocks() == self.pool.spans().blocks() {
+                    self.pool.adopt(span);
+                    self.share();
+                }
+                let _ = done.send(());
             }
             Job::Lend { lending, done } => {
                 self.lend(lending);
@@ -140,13 +237,13 @@ impl Worker {
     fn control(&mut self, from: NodeId, link: u64, request: Control, replies: mpsc::Sender<ControlReply>) {
         match request {
             Control::Open { session, epoch, model, blocks, next, output, max_positions } => {
-                let shape = self.pool.spans().served().config();
+                let (n_blocks, d_model) = self.shape;
                 let config = StageConfig {
                     session,
                     epoch,
                     blocks,
-                    n_blocks: shape.n_blocks,
-                    d_model: shape.d_model as u32,
+                    n_blocks,
+                    d_model,
                     d_patch: self.purpose.d_patch() as u32,
                     output,
                     max_positions,
@@ -183,37 +280,12 @@ impl Worker {
         }
     }
 
-    /// Keeps to the owner's limits from now on.
-    fn lend(&mut self, lending: Lending) {
-        if let (true, Some(refusal)) = (lending.ends, lending.refusal) {
-            let own = self.links.own();
-            let foreign = self.clients.iter().filter(|(_, client)| client.from != own);
-            for session in foreign.map(|(session, _)| *session).collect::<Vec<_>>() {
-                if let Some(client) = self.clients.get(&session) {
-                    let reason = refusal.to_owned();
-                    let _ = client.replies.try_send(ControlReply::Refused { session, reason });
-                }
-                self.close(session);
-            }
-        }
-        self.lending = lending;
-    }
-
-    /// Tells what is promised.
-    fn count(&self) {
-        let own = self.links.own();
-        self.meter.holds(self.clients.len(), self.memory.free());
-        self.meter.holds_foreign(self.clients.values().filter(|client| client.from != own).count());
-    }
-
-    fn close(&mut self, session: SessionId) {
+    pub(super) fn close(&mut self, session: SessionId) {
         self.pool.close(session);
         if let Some(client) = self.clients.remove(&session) {
             self.memory.close(client.bytes);
             self.gate.close(Instant::now(), client.from);
-            self.pool.set_store_room(self.memory.free());
-            self.count();
-            self.meter.loads(self.pool.spans().loaded());
+            self.share();
         }
     }
 
@@ -228,18 +300,16 @@ impl Worker {
         if model != self.model {
             return Err(format!("this node holds blocks of model {}", self.model.short()));
         }
-        let Some(span) = self.pool.spans().of(config.blocks).cloned() else {
-            let served = self.pool.spans().served().blocks();
-            return Err(format!("this node holds blocks {served}, not {}", config.blocks));
-        };
         match (config.output, self.purpose.vector_width()) {
             (Output::Vector, None) => return Err("this model continues texts and makes no vectors".to_owned()),
             (Output::Candidates(_), Some(_)) => return Err("this model makes vectors and draws no tokens".to_owned()),
             _ => {}
         }
-        if let Some(refusal) = self.lending.refusal.filter(|_| from != self.links.own()) {
+        let own = from == self.links.own();
+        if let Some(refusal) = self.refusal().filter(|_| !own) {
             return Err(refusal.to_owned());
         }
+        let span = self.span_of(config.blocks)?;
         // Whoever knows the session's id may begin it anew; what was computed before is forgotten.
         self.close(config.session);
         if self.clients.len() >= self.most_sessions {
@@ -247,7 +317,7 @@ impl Worker {
         }
         let session = config.session;
         self.gate.open(Instant::now(), from, config.max_positions)?;
-        let bytes = match self.memory.open(&span, &config) {
+        let bytes = match self.memory.open(&span, &config, own) {
             Ok(bytes) => bytes,
             Err(reason) => {
                 self.gate.close(Instant::now(), from);
@@ -257,6 +327,9 @@ impl Worker {
         // Stored pages make way before the session takes anything.
         self.pool.set_store_room(self.memory.free());
         let opened = self.pool.open(config);
+        if own {
+            self.pool.set_own(session);
+        }
         match &opened {
             Ok(()) => drop(self.clients.insert(
                 session,

@@ -3,6 +3,7 @@
 use super::{Lending, Plant, Steward, StewardConfig, Traffic};
 use crate::node::NodeError;
 use crate::stage_host::StageHost;
+use crate::weights::{Sent, Weights};
 use skep_net::Net;
 use skep_types::BlockRange;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 pub(crate) struct NodePlant {
     stages: Option<StageHost>,
     net: Net,
+    sent: Sent,
     model: String,
     /// Whether other machines can reach it. Where they cannot, whoever asks is this machine itself.
     lends: bool,
@@ -18,9 +20,10 @@ pub(crate) struct NodePlant {
 
 impl NodePlant {
     /// The parts of a node that listens at `bind`.
-    pub(crate) fn new(stages: Option<StageHost>, net: Net, bind: SocketAddr, model: &str) -> Self {
+    pub(crate) fn new(stages: Option<StageHost>, weights: &Weights, bind: SocketAddr, model: &str) -> Self {
+        let (net, sent) = (weights.net.clone(), weights.sent());
         let lends = !bind.ip().is_loopback() || net.relay().is_some();
-        Self { stages, net, model: model.to_owned(), lends }
+        Self { stages, net, sent, model: model.to_owned(), lends }
     }
 
     /// Sets a steward over the node, before others hear of it.
@@ -50,6 +53,11 @@ impl Plant for NodePlant {
         Traffic { sent, received }
     }
 
+    fn weights_traffic(&self) -> Traffic {
+        let (sent, received) = self.sent.traffic();
+        Traffic { sent, received }
+    }
+
     fn blocks(&self) -> Option<BlockRange> {
         self.stages.as_ref().and_then(StageHost::blocks)
     }
@@ -63,6 +71,15 @@ impl Plant for NodePlant {
         let lending = if self.lends { lending } else { &own };
         if let Some(stages) = &self.stages {
             stages.lend(lending);
+        }
+        if self.lends {
+            self.sent.lend(lending, (0, 0));
+        }
+    }
+
+    fn divide(&mut self, lending: &Lending, others: Traffic) {
+        if self.lends {
+            self.sent.lend(lending, (others.sent, others.received));
         }
     }
 }

@@ -27,6 +27,10 @@ impl Plant for Fake {
         Traffic { sent: 3, received: 4 }
     }
 
+    fn weights_traffic(&self) -> Traffic {
+        Traffic { sent: 1, received: 1 }
+    }
+
     fn blocks(&self) -> Option<BlockRange> {
         BlockRange::new(2, 5).ok()
     }
@@ -40,6 +44,10 @@ impl Plant for Fake {
         if lending.ends {
             self.work = 0;
         }
+    }
+
+    fn divide(&mut self, _lending: &Lending, others: Traffic) {
+        assert_eq!(others, Traffic::default(), "nothing is sent or received here after the start");
     }
 }
 

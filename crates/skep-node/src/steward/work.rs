@@ -33,12 +33,16 @@ pub(crate) trait Plant: Send + 'static {
     fn weights_bytes(&self) -> u64;
     /// What was sent and received since the start.
     fn traffic(&self) -> Traffic;
+    /// The bytes of weights among that.
+    fn weights_traffic(&self) -> Traffic;
     /// The blocks that it serves.
     fn blocks(&self) -> Option<BlockRange>;
     /// The model's name.
     fn model(&self) -> Option<String>;
     /// Carries it out. Returns when sessions of others that are to end have ended.
     fn lend(&mut self, lending: &Lending);
+    /// Divides the caps on what is sent and received anew, where everything but weights takes so much of them per second.
+    fn divide(&mut self, lending: &Lending, others: Traffic);
 }
 
 /// Bytes of UDP, with all that this costs.
@@ -46,6 +50,13 @@ pub(crate) trait Plant: Send + 'static {
 pub(crate) struct Traffic {
     pub(crate) sent: u64,
     pub(crate) received: u64,
+}
+
+impl Traffic {
+    /// What came after `before`.
+    fn since(self, before: Self) -> Self {
+        Self { sent: self.sent.saturating_sub(before.sent), received: self.received.saturating_sub(before.received) }
+    }
 }
 
 /// What the thread is told. Each answers when it holds.
@@ -81,6 +92,7 @@ struct Measured {
     at: Instant,
     processor: Option<Duration>,
     traffic: Traffic,
+    weights: Traffic,
 }
 
 impl<P: Plant> Work<P> {
@@ -197,7 +209,12 @@ impl<P: Plant> Work<P> {
 
     /// Measures what this process takes.
     fn measure(&mut self) {
-        let now = Measured { at: Instant::now(), processor: usage::processor_time(), traffic: self.plant.traffic() };
+        let now = Measured {
+            at: Instant::now(),
+            processor: usage::processor_time(),
+            traffic: self.plant.traffic(),
+            weights: self.plant.weights_traffic(),
+        };
         let Some(before) = self.measured else {
             self.measured = Some(now);
             return;
@@ -210,14 +227,18 @@ impl<P: Plant> Work<P> {
         let seconds = elapsed.as_secs_f64();
         let taken =
             now.processor.zip(before.processor).map_or(Duration::ZERO, |(now, before)| now.saturating_sub(before));
-        let sent = now.traffic.sent.saturating_sub(before.traffic.sent);
-        let received = now.traffic.received.saturating_sub(before.traffic.received);
+        let Traffic { sent, received } = now.traffic.since(before.traffic);
+        let rate = |bytes: u64| (bytes as f64 / seconds) as u64;
+        let others = now.traffic.since(before.traffic).since(now.weights.since(before.weights));
+        if let Some(lending) = &self.lending {
+            self.plant.divide(lending, Traffic { sent: rate(others.sent), received: rate(others.received) });
+        }
         let clock = clock(now_ms());
         self.transfer.add(clock, sent.saturating_add(received));
         let share = taken.as_secs_f64() / seconds / f64::from(self.machine.processors.max(1));
         self.used.cpu_percent = (share * 1e4).round() / 100.0;
-        self.used.upload = (sent as f64 / seconds) as u64;
-        self.used.download = (received as f64 / seconds) as u64;
+        self.used.upload = rate(sent);
+        self.used.download = rate(received);
         self.used.memory_bytes = usage::resident_bytes();
         if self.counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
             self.counted = Some(now.at);

@@ -1,5 +1,6 @@
 //! What is asked of one peer, and what comes back.
 
+use super::caps::Caps;
 use super::writer::Order;
 use crate::membership::Membership;
 use crate::node::NodeError;
@@ -21,6 +22,7 @@ pub(super) struct Asked<'a> {
     pub(super) request: RequestId,
     pub(super) model: ModelId,
     pub(super) orders: &'a mpsc::Sender<Order>,
+    pub(super) caps: &'a Caps,
 }
 
 impl Asked<'_> {
@@ -37,6 +39,7 @@ impl Asked<'_> {
         self.orders.send(Order::Begin { request, shape, groups, proves_size: false }).await.ok()?;
         while due > 0 {
             let piece = bytes.recv().await.ok()??;
+            self.caps.wait_to_receive(piece.len()).await;
             // More than is due is no part of a slice, and the writer sees that.
             due = due.saturating_sub(piece.len() as u64);
             self.orders.send(Order::Bytes { request, bytes: piece }).await.ok()?;

@@ -19,6 +19,17 @@ impl Bucket {
         Self { bytes_per_second: bytes_per_second.max(1), paid_at: Duration::ZERO }
     }
 
+    /// Lets so many bytes per second pass from now on; what was let pass before is paid for as it was.
+    pub(crate) fn set_rate(&mut self, bytes_per_second: u64) {
+        self.bytes_per_second = bytes_per_second.max(1);
+    }
+
+    /// Bytes per second.
+    #[cfg(test)]
+    pub(crate) fn rate(&self) -> u64 {
+        self.bytes_per_second
+    }
+
     /// How long `bytes` that are to be sent at `now` have to wait.
     pub(crate) fn take(&mut self, now: Duration, bytes: usize) -> Duration {
         let begin = self.paid_at.max(now.saturating_sub(BURST));

@@ -77,6 +77,8 @@ pub type Report<'a> = &'a mut (dyn FnMut(FetchProgress) + Send);
 /// A fetch of a model, in whole or in part. Dropping it ends it; what has come stays.
 pub struct Fetching {
     net: Net,
+    /// Knows what the owner lets this machine receive.
+    server: Arc<Server>,
     gateway: Peer,
     served: ServedModel,
     path: PathBuf,
@@ -118,12 +120,13 @@ impl Fetching {
         let begin_at = u64::from_le_bytes([own[0], own[1], own[2], own[3], own[4], own[5], 0, 0]);
         let config = FetchConfig { begin_at, stall: STALL, ..FetchConfig::default() };
         let (told_in, told) = mpsc::unbounded_channel();
-        let started = writer::start(store, id, partial, server, told_in.clone());
+        let started = writer::start(store, id, partial, server.clone(), told_in.clone());
         let (orders, finished) =
             started.map_err(|source| NodeError::System { what: "starting the thread for weights", source })?;
         let now = Instant::now();
         let mut fetching = Self {
             net,
+            server,
             gateway,
             path,
             fetch: Fetch::new(config, kept),
@@ -397,12 +400,12 @@ impl Fetching {
             return;
         };
         let (pass, model) = (self.served.pass.clone(), self.served.model);
-        let (net, orders) = (self.net.clone(), self.orders.clone());
+        let (net, orders, server) = (self.net.clone(), self.orders.clone(), self.server.clone());
         let shape = self.fetch.shape();
         let (cancel, mut cancelled) = oneshot::channel::<()>();
         self.requests.insert(request, cancel);
         tokio::spawn(async move {
-            let asked = Asked { request, model, orders: &orders };
+            let asked = Asked { request, model, orders: &orders, caps: server.caps() };
             let work = async {
                 let link = reach(&net, &peer, &link).await.ok()?;
                 match (groups, shape) {

@@ -16,6 +16,7 @@
 
 mod ask;
 mod bucket;
+mod caps;
 mod choose;
 mod fetch;
 mod gateway;
@@ -29,6 +30,7 @@ pub use fetch::{FetchProgress, Fetched, Fetching, Report};
 use crate::gateway::Gateway;
 use crate::membership::{DoorRules, Membership};
 use crate::node::NodeError;
+use crate::steward::Lending;
 use serve::Server;
 use skep_net::{Net, NetConfig, NetEvent, NetLimits};
 use skep_store::Reader;
@@ -147,6 +149,11 @@ impl Weights {
         self.events.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 
+    /// What it sends, while it is still all in one hand.
+    pub(crate) fn sent(&self) -> Sent {
+        Sent(self.server.clone())
+    }
+
     /// The parts that a node goes on with; the gateway, if it is one, says from now on what the network serves.
     pub(crate) fn into_parts(self, gateway: Option<Gateway>) -> (JoinHandle<()>, Sent) {
         self.server.set_gateway(gateway);
@@ -177,5 +184,15 @@ impl Sent {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.0.sent_bytes()
+    }
+
+    /// Bytes of weights sent and received so far.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        (self.0.sent_bytes(), self.0.caps().received_bytes())
+    }
+
+    /// Keeps to the owner's limits from now on, where everything but weights takes so many bytes per second of them, sent and received.
+    pub(crate) fn lend(&self, lending: &Lending, others: (u64, u64)) {
+        self.0.caps().lend(lending, others);
     }
 }

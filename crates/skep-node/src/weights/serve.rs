@@ -1,6 +1,6 @@
 //! Answers what other machines ask of this one's weights.
 
-use super::bucket::Bucket;
+use super::caps::Caps;
 use crate::gateway::Gateway;
 use crate::membership::Membership;
 use skep_net::{NetError, StoreAsked, StoreResponder};
@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Questions of one machine that may be with this one, the one that is being answered included.
@@ -25,10 +24,7 @@ const CAPPED_BATCH_BYTES: usize = 16 << 10;
 pub(crate) struct Server {
     /// Whose passes count.
     membership: Membership,
-    /// Whether nothing is given at all.
-    gives_nothing: bool,
-    bucket: Option<Mutex<Bucket>>,
-    started: Instant,
+    caps: Caps,
     held: Mutex<Option<Reader>>,
     gateway: OnceLock<Option<Gateway>>,
     turns: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
@@ -62,9 +58,7 @@ impl Server {
     pub(crate) fn new(membership: Membership, upload: Option<u64>) -> Self {
         Self {
             membership,
-            gives_nothing: upload == Some(0),
-            bucket: upload.map(|rate| Mutex::new(Bucket::new(rate))),
-            started: Instant::now(),
+            caps: Caps::new(upload),
             held: Mutex::default(),
             gateway: OnceLock::new(),
             turns: Mutex::default(),
@@ -89,6 +83,11 @@ impl Server {
     /// Who is a member of the network, and what this node is in it.
     pub(crate) fn membership(&self) -> &Membership {
         &self.membership
+    }
+
+    /// What the owner lets it send and receive.
+    pub(crate) fn caps(&self) -> &Caps {
+        &self.caps
     }
 
     /// Bytes of slices sent so far.
@@ -116,7 +115,9 @@ impl Server {
         match ask {
             StoreAsk::Network { invite, pass } => {
                 let told = match self.gateway.get() {
-                    Some(Some(gateway)) => gateway.tell_network(from, invite, pass, !self.gives_nothing).await,
+                    Some(Some(gateway)) => {
+                        gateway.tell_network(from, invite, pass, self.caps.refusal().is_none()).await
+                    }
                     Some(None) => Err("this node takes no requests, so there is nothing to join".into()),
                     None => Err("this node is still starting".into()),
                 };
@@ -140,8 +141,8 @@ impl Server {
 
     /// What this machine holds of a model, for somebody who may have it.
     fn reader(&self, from: NodeId, pass: &Pass, model: ModelId) -> Result<Option<Reader>, String> {
-        if self.gives_nothing {
-            return Err("the owner of this machine lets it send no weights".into());
+        if let Some(refusal) = self.caps.refusal() {
+            return Err(refusal.into());
         }
         if !self.membership.is_pass_of(from, pass) {
             return Err("the pass is not one of this network for this machine".into());
@@ -170,8 +171,12 @@ impl Server {
             return reply.send(StoreAnswer::NotHeld).await;
         };
         let mut sender = reply.slice(shape.bytes()).await?;
-        let batch_bytes = if self.bucket.is_some() { CAPPED_BATCH_BYTES } else { BATCH_BYTES };
         loop {
+            if self.caps.refusal().is_some() {
+                sender.give_up();
+                return Ok(());
+            }
+            let batch_bytes = if self.caps.holds_back() { CAPPED_BATCH_BYTES } else { BATCH_BYTES };
             let reader = reader.clone();
             let read = tokio::task::spawn_blocking(move || {
                 let batch = next_batch(&mut encoder, &reader, batch_bytes);
@@ -195,18 +200,9 @@ impl Server {
             if batch.is_empty() {
                 return Ok(());
             }
-            self.wait_for(batch.len()).await;
+            self.caps.wait_to_send(batch.len()).await;
             self.sent.fetch_add(batch.len() as u64, Ordering::Relaxed);
             sender.send(batch).await?;
-        }
-    }
-
-    /// Waits until so many bytes may be sent.
-    async fn wait_for(&self, bytes: usize) {
-        let wait =
-            self.bucket.as_ref().map_or(Duration::ZERO, |bucket| lock(bucket).take(self.started.elapsed(), bytes));
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
         }
     }
 }

@@ -37,15 +37,15 @@ fn a_refusal_names_what_is_needed_and_free_and_changes_nothing() {
     let bytes = session_bytes(&span, &small);
     let limit = pass_bytes(&span, 32) + 2 * bytes + 7;
     let mut ledger = Ledger::new(&span, limits(limit));
-    assert_eq!(ledger.open(&span, &small), Ok(bytes));
+    assert_eq!(ledger.open(&span, &small, false), Ok(bytes));
     assert_eq!(ledger.free(), bytes + 7);
     let large = with_positions(400, (0, 2));
     let needed = session_bytes(&span, &large) + pass_bytes(&span, 400) - pass_bytes(&span, 32);
     let sentence = format!("the session needs {needed} bytes and {} of {limit} are free", bytes + 7);
-    assert_eq!(ledger.open(&span, &large), Err(sentence));
+    assert_eq!(ledger.open(&span, &large, false), Err(sentence));
     assert_eq!(ledger.free(), bytes + 7, "a session that was refused holds nothing");
-    assert_eq!(ledger.open(&span, &small), Ok(bytes));
-    assert!(ledger.open(&span, &small).is_err());
+    assert_eq!(ledger.open(&span, &small, false), Ok(bytes));
+    assert!(ledger.open(&span, &small, false).is_err());
     ledger.close(bytes);
     ledger.close(bytes);
     assert_eq!(ledger.free(), 2 * bytes + 7);
@@ -56,11 +56,11 @@ fn the_longest_session_so_far_counts_for_the_passes_of_all() {
     let span = Span::load(&model(), range((0, 2))).unwrap();
     let mut ledger = Ledger::new(&span, limits(u64::MAX));
     let before = ledger.free();
-    let large = ledger.open(&span, &with_positions(400, (0, 2))).unwrap();
+    let large = ledger.open(&span, &with_positions(400, (0, 2)), false).unwrap();
     ledger.close(large);
     assert_eq!(before - ledger.free(), pass_bytes(&span, 400) - pass_bytes(&span, 0));
     assert!(ledger.free() < before);
-    let small = ledger.open(&span, &with_positions(32, (0, 2))).unwrap();
+    let small = ledger.open(&span, &with_positions(32, (0, 2)), false).unwrap();
     ledger.close(small);
     assert_eq!(before - ledger.free(), pass_bytes(&span, 400) - pass_bytes(&span, 0));
 }
@@ -82,4 +82,23 @@ fn a_further_span_is_counted_with_what_passes_over_it_need() {
     assert_eq!((enough.adopt(&last), enough.free()), (Ok(()), 0));
     // Threads keep what they had.
     assert_eq!((enough.adopt(&first), enough.free()), (Ok(()), 0));
+}
+
+#[test]
+fn others_get_what_is_lent_and_this_machine_all_of_it() {
+    let span = Span::load(&model(), range((0, 2))).unwrap();
+    let small = with_positions(32, (0, 2));
+    let (bytes, pass) = (session_bytes(&span, &small), pass_bytes(&span, 32));
+    let mut ledger = Ledger::new(&span, limits(pass + 3 * bytes));
+    ledger.lend(pass + bytes);
+    assert_eq!(ledger.open(&span, &small, false), Ok(bytes));
+    assert!(ledger.open(&span, &small, false).is_err() && ledger.free() == 0);
+    assert_eq!(ledger.open(&span, &small, true), Ok(bytes), "the owner's own session knows only the machine's limit");
+    ledger.lend(0);
+    assert_eq!((ledger.free(), ledger.open(&span, &small, true)), (0, Ok(bytes)));
+    for _ in 0..3 {
+        ledger.close(bytes);
+    }
+    ledger.lend(u64::MAX);
+    assert_eq!(ledger.free(), 3 * bytes, "more than this machine has is not lent");
 }

@@ -74,3 +74,23 @@ fn an_earlier_span_takes_sessions_until_it_is_retired() {
     pool.close(id(0));
     assert_eq!(pool.spans().loaded(), (1, new.weight_bytes()));
 }
+
+#[test]
+fn a_span_that_is_unloaded_serves_the_same_blocks_when_it_comes_back() {
+    let gguf = model();
+    let mut pool = pool(&gguf, (0, 2));
+    pool.open(config(0, range((0, 2)))).unwrap();
+    pool.unload();
+    assert_eq!(pool.spans().loaded().0, 1, "the session that runs keeps it");
+    pool.arrive(id(0), arrival(tokens(0, &[3, 4], false))).unwrap();
+    let before = pool.pass().remove(0).result.unwrap()[0].frame.payload.clone();
+    assert!(pool.open(config(1, range((0, 2)))).unwrap_err().contains("not loaded"));
+    pool.close(id(0));
+    assert_eq!((pool.spans().loaded(), pool.spans().blocks()), ((0, 0), range((0, 2))));
+    assert!(pool.spans().served().is_none() && pool.spans().of(range((0, 1))).is_none());
+    pool.adopt(span(&gguf, (0, 2)));
+    assert_eq!(pool.spans().loaded().0, 1);
+    pool.open(config(1, range((0, 2)))).unwrap();
+    pool.arrive(id(1), arrival(tokens(0, &[3, 4], false))).unwrap();
+    assert_eq!(pool.pass().remove(0).result.unwrap()[0].frame.payload, before);
+}

@@ -15,6 +15,13 @@ pub(super) const HELD: [(u32, u32); 3] = [(0, 2), (1, 3), (2, 4)];
 pub(super) const SPLITS: [[(u32, u32); 3]; 3] =
     [[(0, 1), (1, 2), (2, 4)], [(0, 2), (2, 3), (3, 4)], [(0, 1), (1, 3), (3, 4)]];
 
+impl Pool {
+    /// A pass for everybody.
+    pub(super) fn pass(&mut self) -> Vec<Settled> {
+        self.pass_of(Turn::All, PASS_ROWS as u32)
+    }
+}
+
 pub(super) struct Rng(pub(super) u64);
 
 impl Rng {
@@ -286,4 +293,37 @@ fn more_than_a_session_has_positions_for_does_not_wait() {
     }
     assert_eq!(rows, 400);
     pool.arrive(id(0), arrival(tokens(0, &[3], false))).unwrap();
+}
+
+#[test]
+fn a_pass_takes_the_rows_of_those_whose_turn_it_is_and_no_more_than_it_may() {
+    let gguf = model();
+    let mut pool = pool(&gguf, (0, 2));
+    for session in 0..3 {
+        pool.open(config(session, range((0, 2)))).unwrap();
+        pool.arrive(id(session), arrival(tokens(0, &[3 + session as u32; 300], true))).unwrap();
+    }
+    pool.set_own(id(1));
+    assert!(pool.waits(Turn::Own) && pool.waits(Turn::Others));
+    let ran = |settled: Vec<Settled>| -> Vec<(u8, u32)> {
+        settled.iter().map(|one| (one.session.0[0], one.result.as_ref().unwrap()[0].frame.rows)).collect()
+    };
+    let page = PAGE as u32;
+    assert_eq!(ran(pool.pass_of(Turn::Own, page)), [(1, page)]);
+    let mut own = page;
+    while pool.waits(Turn::Own) {
+        own += ran(pool.pass_of(Turn::Own, PASS_ROWS as u32))
+            .iter()
+            .map(|(session, rows)| rows * u32::from(*session))
+            .sum::<u32>();
+    }
+    assert_eq!((own, pool.pass_of(Turn::Own, 256).len(), pool.is_idle()), (300, 0, false));
+    let mut others = 0;
+    while pool.waits(Turn::Others) {
+        let rows = ran(pool.pass_of(Turn::Others, page));
+        let sum: u32 = rows.iter().map(|(_, rows)| rows).sum();
+        assert!(sum > 0 && sum <= page, "{rows:?}");
+        others += sum;
+    }
+    assert_eq!((others, pool.is_idle()), (600, true));
 }
