@@ -82,6 +82,7 @@ impl<K: Keys> Engine<K> {
             timers: Vec::new(),
             wanted: None,
             decided: None,
+            locked: None,
             bodies: Default::default(),
             tried: Default::default(),
             witness: Default::default(),
@@ -379,9 +380,20 @@ impl<K: Keys> Engine<K> {
                 let certificate = core::certificate_of(&certificate, &self.hands.roster.validators);
                 return self.finish(Decided { block: body.block, certificate });
             }
+            self.show_lock();
             self.make_block()?;
         }
         Ok(())
+    }
+
+    /// Shows the others why this validator locked itself. The core does so from the eleventh round on; but with a validator that says
+    /// different things to different machines, some may be locked on one block and some on another for as long as they do not know.
+    fn show_lock(&mut self) {
+        let Some((round, block)) = self.hands.locked.take() else { return };
+        if let Some(polka) = self.core.polka_certificate(Round::new(round), &block) {
+            let polka = core::polka_of(polka);
+            self.hands.say(Message::Polka(polka));
+        }
     }
 
     /// Makes the block that the core wants. While a log is replayed, it may be in the log.

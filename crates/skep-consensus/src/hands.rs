@@ -42,6 +42,8 @@ pub(crate) struct Hands<K> {
     /// The round for which the core wants a block.
     pub wanted: Option<u32>,
     pub decided: Option<core::CommitCertificate>,
+    /// On which block this validator has just locked itself, in a later round than the first.
+    pub locked: Option<(u32, BlockId)>,
     pub bodies: BTreeMap<BlockId, Body>,
     /// How many blocks were tried out for each round.
     pub tried: BTreeMap<u32, u8>,
@@ -64,7 +66,7 @@ impl<K: Keys> Hands<K> {
         self.bodies.clear();
         self.tried.clear();
         self.said.clear();
-        (self.wanted, self.decided) = (None, None);
+        (self.wanted, self.decided, self.locked) = (None, None, None);
         self.witness.begin(height);
     }
 
@@ -135,7 +137,7 @@ impl<K: Keys> Hands<K> {
     }
 
     /// Says something that rests on the log: first that has to be on disk.
-    fn say(&mut self, message: Message) {
+    pub fn say(&mut self, message: Message) {
         if self.is_alone() {
             return;
         }
@@ -147,7 +149,13 @@ impl<K: Keys> Hands<K> {
 
     fn publish(&mut self, message: SignedConsensusMsg<core::Skep>) {
         match message {
-            SignedConsensusMsg::Vote(vote) => self.say(Message::Vote(core::signed_vote(&vote))),
+            SignedConsensusMsg::Vote(vote) => {
+                let vote = core::signed_vote(&vote);
+                if let (Kind::Precommit, 1.., Some(block)) = (vote.said.kind, vote.said.round, vote.said.block) {
+                    self.locked = Some((vote.said.round, block));
+                }
+                self.say(Message::Vote(vote));
+            }
             SignedConsensusMsg::Proposal(proposal) => {
                 let proposal = core::signed_proposal(&proposal);
                 if let Some(body) = self.bodies.get(&proposal.said.block) {

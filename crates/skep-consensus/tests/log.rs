@@ -135,7 +135,7 @@ fn rivals(chain: &Chain, height: u64, round: u32) -> Vec<Message> {
 #[test]
 fn no_validator_contradicts_what_it_said_before_a_crash() {
     let (mut restarts, mut spoken) = (0, 0);
-    for seed in 0..3 {
+    for seed in 0..6 {
         let (genesis, inputs) = heard(seed);
         let mut machine = Machine::new(chain(&genesis), &[], Said::new(), inputs[0].0);
         let mut tried = (0, 0);
