@@ -2,7 +2,8 @@
 
 use skep_node::{
     AnswerId, EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused,
-    MachineView, ModelCard, NetworkView, Resumed, RouteView, SetError, SettingsView, UnplugError,
+    MachineView, MemberView, ModelCard, NetworkView, RemoveRefused, Resumed, RouteView, SetError, SettingsView,
+    UnplugError,
 };
 use skep_owner::Command;
 use skep_types::{Invite, NodeId};
@@ -42,6 +43,15 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// Why there is none.
     fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused>;
+
+    /// The members of the network, and who was removed.
+    fn members(&self) -> Vec<MemberView>;
+
+    /// Removes a machine from the network.
+    ///
+    /// # Errors
+    /// Why this machine may not.
+    fn remove(&self, node: NodeId) -> impl Future<Output = Result<(), RemoveRefused>> + Send;
 
     /// Ends the process of a node, as if its plug had been pulled. Only the demo offers this.
     ///
@@ -96,6 +106,14 @@ impl Backend for Gateway {
 
     fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {
         Gateway::invite(self, hours, uses)
+    }
+
+    fn members(&self) -> Vec<MemberView> {
+        Gateway::members(self)
+    }
+
+    fn remove(&self, node: NodeId) -> impl Future<Output = Result<(), RemoveRefused>> + Send {
+        Gateway::remove(self, node)
     }
 
     fn unplug(&self, node: NodeId) -> impl Future<Output = Result<(), UnplugError>> + Send {

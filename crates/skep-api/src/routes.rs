@@ -42,6 +42,8 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/skep/v1/route", get(route::<B>))
         .route("/skep/v1/answers/{id}", get(resume::<B>))
         .route("/skep/v1/invite", post(invite::<B>))
+        .route("/skep/v1/members", get(members::<B>))
+        .route("/skep/v1/remove", post(remove::<B>))
         .route("/skep/v1/unplug", post(unplug::<B>))
         .route("/skep/v1/machine", get(machine::show::<B>).post(machine::command::<B>))
         .route("/skep/v1/settings", get(machine::settings::<B>).put(machine::set::<B>))
@@ -136,13 +138,30 @@ async fn invite<B: Backend>(State(api): State<Api<B>>, request: Request) -> Resu
     Ok(Json(json!({"link": invite.to_string(), "hours": hours, "uses": terms.uses, "expires": terms.expires})))
 }
 
-async fn unplug<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Json<Value>, ApiError> {
+async fn members<B: Backend>(State(api): State<Api<B>>) -> Json<Value> {
+    Json(json!({"members": api.backend.members()}))
+}
+
+async fn remove<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let node = named(request, "GET /skep/v1/members lists the members").await?;
+    api.backend.remove(node).await.map_err(|refused| {
+        let hint = "`skep members` shows who is what; run `skep remove` on a machine that may";
+        ApiError::refuse(StatusCode::CONFLICT, refused.to_string(), hint).code("not_removed")
+    })?;
+    Ok(Json(json!({"removed": node})))
+}
+
+/// The id in a body that names one node and nothing else.
+async fn named(request: Request, list: &'static str) -> Result<skep_types::NodeId, ApiError> {
     let mut options = Options::from_body(&body::read(request).await?)?;
     let asked = options.required("node")?;
     options.finish()?;
-    let node = asked.as_str().unwrap_or("").parse().map_err(|error: skep_types::IdError| {
-        ApiError::invalid("node", format!("is no id: {error}"), "GET /skep/v1/network lists the nodes")
-    })?;
+    let fault = |error: skep_types::IdError| ApiError::invalid("node", format!("is no id: {error}"), list);
+    asked.as_str().unwrap_or("").parse().map_err(fault)
+}
+
+async fn unplug<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Json<Value>, ApiError> {
+    let node = named(request, "GET /skep/v1/network lists the nodes").await?;
     let error = match api.backend.unplug(node).await {
         Ok(()) => return Ok(Json(json!({"node": node}))),
         Err(error) => error,

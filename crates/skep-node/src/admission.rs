@@ -140,7 +140,6 @@ impl Admission {
     }
 
     /// The keys that were taken in.
-    #[cfg(test)]
     pub(crate) fn admitted(&self) -> Vec<NodeId> {
         self.roster.iter().flat_map(|roster| lock(roster).admitted.clone()).collect()
     }

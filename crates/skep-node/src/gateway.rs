@@ -30,7 +30,7 @@ use tokio::task::AbortHandle;
 
 pub(crate) use answering::hops;
 pub(crate) use discover::{discover, figures};
-pub use door::{InviteRefused, MAX_INVITE_HOURS};
+pub use door::{InviteRefused, MAX_INVITE_HOURS, MemberView, RemoveRefused};
 pub(crate) use planning::kv_bytes;
 
 /// The part of a model file that a gateway needs: it holds no weights.

@@ -35,7 +35,9 @@ mod weights;
 pub use answers::AnswerId;
 pub use encode::{EncodeInput, EncodeRequest, Encodings, MAX_INPUTS, probabilities};
 pub use explain::{Alternative, ExpectedRoute, ExpectedStage, Why};
-pub use gateway::{Gateway, GatewayLimits, InviteRefused, MAX_INVITE_HOURS, ModelFront, Unplug, UnplugError};
+pub use gateway::{
+    Gateway, GatewayLimits, InviteRefused, MAX_INVITE_HOURS, MemberView, ModelFront, RemoveRefused, Unplug, UnplugError,
+};
 pub use generate::{
     ChatMessage, Event, FiguresView, FinishReason, GenerateError, GenerateRequest, Generation, Hop, HopTiming,
     ModelCard, NetworkView, NodeView, Prompt, Recovery, Resumed, RouteView, Summary, Task,

@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Print a link with which other machines join the network that runs on this one
     Invite(InviteArgs),
+    /// Show who is a member of the network, who lets others in, and who was removed
+    Members(AskArgs),
+    /// Remove a machine from the network; every member refuses it from then on
+    Remove(RemoveArgs),
     /// Pass bytes on between machines of a network that cannot reach each other
     Relay(RelayArgs),
     /// Say whether this machine can be part of a network, and what would help
@@ -324,6 +328,15 @@ pub(crate) struct InviteArgs {
     /// Show the link as a picture too, for a camera
     #[arg(long, conflicts_with = "json")]
     pub(crate) qr: bool,
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RemoveArgs {
+    /// Its key, or the beginning that `skep members` shows
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
     #[command(flatten)]
     pub(crate) ask: AskArgs,
 }

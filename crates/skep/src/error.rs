@@ -90,6 +90,9 @@ pub(crate) enum Error {
     /// The processor lacks the instruction set that was asked for.
     #[error("this processor does not have {isa}")]
     NoInstructions { isa: String },
+    /// No member, or more than one, has a key that begins so.
+    #[error("{} a key that begins with {key}", if *several { "several members have" } else { "no member has" })]
+    NoMember { key: String, several: bool },
     /// Nobody answers at the API's address.
     #[error("no network answers at {api}: {reason}")]
     NoApi { api: String, reason: String },
@@ -152,6 +155,7 @@ impl Error {
                 "its own message stands above; SKEP_LOG=info shows more".into()
             }
             Self::Blocks { .. } => "`skep model inspect FILE` shows the number of blocks".into(),
+            Self::NoMember { .. } => "`skep members` lists them; give at least six digits".into(),
             Self::NoInstructions { .. } => "leave --isa away: the fastest one that is there is taken".into(),
             Self::Plan(_) => "use fewer nodes, or a model with more blocks".into(),
             Self::NoApi { .. } => "start a network with `skep demo` or `skep up`, or name one with --api URL".into(),
@@ -175,6 +179,7 @@ impl Error {
             | Self::TwoModels { .. }
             | Self::Url { .. }
             | Self::OtherFile { .. }
+            | Self::NoMember { .. }
             | Self::Node(NodeError::Model(_) | NodeError::Memory { .. }) => 3,
             Self::PortInUse { .. }
             | Self::PulledTwice { .. }

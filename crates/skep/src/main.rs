@@ -16,6 +16,7 @@ mod home;
 mod inspect;
 mod invite;
 mod machine;
+mod members;
 mod output;
 mod peers;
 mod pull;
@@ -57,6 +58,8 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Finish(args) => machine::finish(&args),
         Command::Limits(args) => machine::limits(&args),
         Command::Peers(args) => peers::run(&args),
+        Command::Members(args) => members::run(&args),
+        Command::Remove(args) => members::remove(&args),
         Command::Route(args) => peers::route(&args),
         Command::Models(args) => status::models(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),

@@ -137,7 +137,7 @@ fn why(why: &Value, explain: bool) -> Result<(), Error> {
 }
 
 /// Rows under their heads, each column as wide as its widest cell.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
@@ -166,22 +166,22 @@ fn millis(value: &Value) -> String {
     }
 }
 
-fn blocks(value: &Value) -> String {
+pub(crate) fn blocks(value: &Value) -> String {
     match (value[0].as_u64(), value[1].as_u64()) {
         (Some(start), Some(end)) => format!("{start}..{end}"),
         _ => "-".to_owned(),
     }
 }
 
-fn short(id: &str) -> String {
+pub(crate) fn short(id: &str) -> String {
     id.get(..10).unwrap_or(id).to_owned()
 }
 
-fn items(value: &Value) -> &[Value] {
+pub(crate) fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("?")
 }
 

@@ -178,11 +178,13 @@ fn a_full_disk() {
 #[test]
 fn help_says_what_the_page_of_it_says() {
     let home = tempfile::tempdir().unwrap();
-    let pages: [(&str, &[&str]); 10] = [
+    let pages: [(&str, &[&str]); 12] = [
         ("skep", &["--help"]),
         ("demo", &["demo", "--help"]),
         ("up", &["up", "--help"]),
         ("invite", &["invite", "--help"]),
+        ("members", &["members", "--help"]),
+        ("remove", &["remove", "--help"]),
         ("pull", &["pull", "--help"]),
         ("relay", &["relay", "--help"]),
         ("doctor", &["doctor", "--help"]),

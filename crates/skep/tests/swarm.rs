@@ -112,6 +112,61 @@ fn link_by(node: &Up) -> String {
     }
 }
 
+/// The figures of a node, as another one shows it.
+fn sessions(seen: &Value, id: &Value) -> u64 {
+    let node = seen["nodes"].as_array().unwrap().iter().find(|node| node["id"] == *id).unwrap();
+    node["figures"]["sessions"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn a_machine_that_is_removed_is_refused_by_every_member_and_its_sessions_end() {
+    let homes: Vec<TempDir> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let first = up(homes[0].path(), &["--port", "0", "--listen", "0.0.0.0:0", "--blocks", "0..4"]);
+    let link = succeed(skep(homes[0].path()).args(["invite", "--api", api(&first)]));
+    let second = up(homes[1].path(), &["--port", "0", "--blocks", "4..8", &link]);
+    let bad = up(homes[2].path(), &["--port", "0", "--blocks", "0..4", &link]);
+    for node in [&first, &second, &bad] {
+        wait_for(node, 3);
+    }
+    let whole = stream(api(&first), &body(40, None)).read_to_end().text;
+    assert_eq!(stream(api(&bad), &body(40, None)).read_to_end().text, whole);
+    let mut under_way = stream(api(&bad), &body(400, Some(2.0)));
+    under_way.next_event().unwrap();
+    let (its, of_second) = (bad.said["node"]["id"].as_str().unwrap(), &second.said["node"]["id"]);
+    let begun = Instant::now();
+    while sessions(&status(&second), of_second) == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the second node serves nobody");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
+    let command = |arguments: &[&str], node: &Up| {
+        skep(homes[0].path()).args(arguments).args(["--json", "--api", api(node)]).output().unwrap()
+    };
+    let refused = command(&["remove", &its[..10]], &second);
+    assert!(!refused.status.success(), "it is no doorkeeper");
+    assert!(command(&["remove", &its[..10]], &first).status.success());
+    let begun = Instant::now();
+    for node in [&first, &second] {
+        wait_for(node, 2);
+    }
+    while sessions(&status(&second), of_second) > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "its session goes on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("cut off everywhere after {:.1} s", begun.elapsed().as_secs_f64());
+    for node in [&first, &second] {
+        let listed: Value = serde_json::from_slice(&command(&["members"], node).stdout).unwrap();
+        let found = listed.as_array().unwrap().iter().find(|member| member["id"] == its).unwrap();
+        assert_eq!((&found["role"], &found["by"]), (&"removed".into(), &first.said["node"]["id"]));
+        assert_eq!(stream(api(node), &body(40, None)).read_to_end().text, whole);
+    }
+    // It is refused when it starts again, with its old pass and with the link, which has uses left.
+    drop((under_way, bad));
+    let output = skep(homes[2].path()).args(["up", "--port", "0", &link]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("this machine was removed from the network"), "{text}");
+}
+
 /// Longer than any pass of the network of this test.
 const PASS: Duration = Duration::from_secs(16);
 

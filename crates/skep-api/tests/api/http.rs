@@ -51,6 +51,19 @@ fn the_network_is_shown_and_a_node_unplugged() {
 }
 
 #[test]
+fn members_are_listed_and_removed() {
+    let server = server();
+    let members = server.get("/skep/v1/members").json()["members"].clone();
+    assert_eq!((&members[0]["id"], &members[0]["role"]), (&json!(node(7)), &json!("first")));
+    assert_eq!((&members[1]["alive"], &members[1]["pass_until"]), (&json!(true), &json!(null)));
+    let remove = |body: serde_json::Value| server.post("/skep/v1/remove", &body.to_string());
+    assert_eq!(remove(json!({"node": node(1)})).json(), json!({"removed": node(1)}));
+    let first = remove(json!({"node": node(7)}));
+    assert_eq!((first.status, first.error().1), (409, json!("not_removed")));
+    assert_eq!(remove(json!({"node": "01"})).error().0, json!("node"));
+}
+
+#[test]
 fn an_answer_is_taken_up_by_its_id() {
     let server = server();
     let known = "ab".repeat(16);

@@ -258,6 +258,15 @@ impl Backend for Scripted {
         Ok(Invite { terms, by: None, signature: [5; 64] })
     }
 
+    fn members(&self) -> Vec<MemberView> {
+        let view = |id, role| MemberView { id, role, alive: Some(true), blocks: None, pass_until: None, by: None };
+        vec![view(node(7), "first"), view(node(1), "member")]
+    }
+
+    async fn remove(&self, asked: NodeId) -> Result<(), RemoveRefused> {
+        if asked == node(7) { Err(RemoveRefused::First) } else { Ok(()) }
+    }
+
     async fn unplug(&self, asked: NodeId) -> Result<(), UnplugError> {
         match asked.0[0] {
             1 | 2 => Ok(()),

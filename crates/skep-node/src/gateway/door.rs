@@ -2,8 +2,11 @@
 
 use super::Gateway;
 use crate::admission::{self, Refusal};
+use crate::membership::Shown;
+use serde::Serialize;
 use skep_types::wire::{Join, Peer};
-use skep_types::{Invite, MAX_INVITE_USES, NodeId, Pass};
+use skep_types::{BlockRange, Invite, MAX_INVITE_USES, NodeId, Pass};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -27,7 +30,102 @@ pub enum InviteRefused {
     Uses(u16),
 }
 
+/// Why a machine cannot be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RemoveRefused {
+    /// This machine may remove nobody.
+    #[error("only the machine that began this network, {}, and its doorkeepers can remove machines", .0.short())]
+    Elsewhere(NodeId),
+    /// It is the machine that began the network.
+    #[error("nobody can remove the machine that began the network")]
+    First,
+    /// It is a doorkeeper, and this machine is one too.
+    #[error("only the machine that began this network, {}, can remove a doorkeeper", .0.short())]
+    Doorkeeper(NodeId),
+}
+
+/// A member as people see it, or a machine that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemberView {
+    /// Its key.
+    pub id: NodeId,
+    /// `first` began the network, `doorkeeper` lets others in, `member` does neither, `removed` is a member no more.
+    pub role: &'static str,
+    /// Whether it answers; unknown of one that this machine did not connect to.
+    pub alive: Option<bool>,
+    /// The blocks that it serves, as far as is known.
+    pub blocks: Option<BlockRange>,
+    /// When the pass that it showed here last ends, in seconds since 1970.
+    pub pass_until: Option<u64>,
+    /// Who signed that pass, or the removal.
+    pub by: Option<NodeId>,
+}
+
 impl Gateway {
+    /// The members that this machine knows, and those who were removed: in the order of what they are, then of their keys.
+    pub fn members(&self) -> Vec<MemberView> {
+        let membership = self.inner.links.membership();
+        let (own, first) = (self.inner.net.node_id(), membership.network());
+        let (doors, removed, mut shown) = (membership.doors(), membership.removed(), membership.shown());
+        if let Some(pass) = membership.pass() {
+            shown.insert(own, Shown { expires: pass.expires, signer: pass.signer() });
+        }
+        let nodes = self.state().members.views(&self.inner.net);
+        let mut ids: BTreeSet<NodeId> = nodes.iter().map(|node| node.id).collect();
+        ids.extend(shown.keys().chain(&doors).chain(&removed).chain([&own]).copied());
+        ids.extend(self.inner.admission.admitted());
+        let view = |id: NodeId| {
+            let is_removed = removed.contains(&id);
+            let role = match id {
+                _ if is_removed => "removed",
+                _ if id == first => "first",
+                _ if doors.contains(&id) => "doorkeeper",
+                _ => "member",
+            };
+            let node = nodes.iter().find(|node| node.id == id);
+            let pass = shown.get(&id).filter(|_| !is_removed);
+            MemberView {
+                id,
+                role,
+                alive: if id == own { Some(true) } else { node.map(|node| node.alive) },
+                blocks: node.and_then(|node| node.blocks),
+                pass_until: pass.map(|pass| pass.expires),
+                by: if is_removed { membership.removed_by(id) } else { pass.map(|pass| pass.signer) },
+            }
+        };
+        let mut views: Vec<MemberView> = ids.into_iter().map(view).collect();
+        let rank = |view: &MemberView| {
+            ["first", "doorkeeper", "member"].iter().position(|role| *role == view.role).unwrap_or(3)
+        };
+        views.sort_by_key(rank);
+        views
+    }
+
+    /// Removes a machine from the network. The others hear of it within seconds where they can be reached.
+    ///
+    /// # Errors
+    /// [`RemoveRefused`] when this machine may not.
+    pub async fn remove(&self, node: NodeId) -> Result<(), RemoveRefused> {
+        let membership = self.inner.links.membership();
+        let first = membership.network();
+        if !membership.is_door() {
+            return Err(RemoveRefused::Elsewhere(first));
+        }
+        if node == first {
+            return Err(RemoveRefused::First);
+        }
+        if !membership.is_first() && membership.doors().contains(&node) {
+            return Err(RemoveRefused::Doorkeeper(first));
+        }
+        let gateway = self.clone();
+        let removed =
+            tokio::task::spawn_blocking(move || gateway.inner.links.membership().remove(&gateway.inner.net, node));
+        // It fails only when the node is ending.
+        let _ = removed.await;
+        self.know_members().await;
+        Ok(())
+    }
+
     /// An invite for `uses` machines, which ends after so many hours. It names other doors that are alive as well.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 pub(crate) use register::{Register, RegisterFault};
 use skep_net::{Net, is_signed_pass};
 use skep_types::wire::{MAX_ADDRS, MAX_DOOR_ADDRS, MAX_DOORS, MemberHello, Peer, RegisterHello, RegisterPage};
-use skep_types::{CLOCKS_APART, DELEGATION_SECONDS, Delegation, NodeId, PASS_SECONDS, Pass};
+use skep_types::{CLOCKS_APART, DELEGATION_SECONDS, Delegation, NodeId, PASS_SECONDS, Pass, REMOVAL_SECONDS};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -261,6 +261,11 @@ impl Membership {
         lock(&self.inner.register).removed_by(self.network(), node, admission::now()).is_some()
     }
 
+    /// By whom a machine was removed, if it was.
+    pub(crate) fn removed_by(&self, node: NodeId) -> Option<NodeId> {
+        lock(&self.inner.register).removed_by(self.network(), node, admission::now())
+    }
+
     /// Those who were removed.
     pub(crate) fn removed(&self) -> Vec<NodeId> {
         lock(&self.inner.register).removed(self.network(), admission::now())
@@ -329,6 +334,15 @@ impl Membership {
         }
         // What this node signs itself is no lie.
         let _ = self.take(&RegisterPage { delegations, ..RegisterPage::default() });
+    }
+
+    /// Says that a machine is no member any more; whether this node may say so, the caller has asked. Waits for the disk.
+    pub(crate) fn remove(&self, net: &Net, member: NodeId) {
+        let now = admission::now();
+        let delegated = lock(&self.inner.register).delegation(member, now).map_or(0, |known| known.expires);
+        let removal = net.removal(self.network(), member, delegated.max(now + REMOVAL_SECONDS));
+        // What this node signs itself is no lie.
+        let _ = self.take(&RegisterPage { removals: vec![removal], ..RegisterPage::default() });
     }
 
     /// Takes what another member knows. Waits for the disk.
