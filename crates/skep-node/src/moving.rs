@@ -5,6 +5,7 @@
 //!    ([`view`]) and asks [`skep_plan::decide_move`]. It moves if two looks in a row name it; the list may have changed meanwhile.
 //! 2. *Make.* It fetches what it lacks of the new span, every byte verified, loads the span and runs one row through it, all while it
 //!    serves. Whatever fails ends the move, and it serves on as before.
+//!    Then it tells for [`Moves::rests`] that it has no room, so that others do not count on it and one of them moves instead.
 //! 3. Before it takes new sessions on the new span, it looks once more and asks [`skep_plan::may_drop`].
 //! 4. *Announce.* It serves both spans and says to its gateways and to the directories that it serves the new one.
 //! 5. *Break.* After [`Moves::grace`], when whoever planned by an older picture has opened its session, the old span takes no more of them.
@@ -40,13 +41,16 @@ pub struct Moves {
     pub settled_after: Duration,
     /// How long the old span still takes sessions: longer than others go without asking the directories.
     pub grace: Duration,
+    /// How long it does not move after a move failed: what failed once, as a full disk or weights that nobody gives, may well fail again.
+    pub rests: Duration,
 }
 
 impl Moves {
-    /// Looks every 5 seconds, from 20 seconds after its last move on, and gives others 10 seconds to hear of it.
+    /// Looks every 5 seconds, from 20 seconds after its last move on, and gives others 10 seconds to hear of it. After a failure it rests
+    /// for a turn.
     pub fn new(weights: u64, store: Option<PathBuf>) -> Self {
         let [every, settled_after, grace] = [5, 20, 10].map(Duration::from_secs);
-        Self { weights, store, every, settled_after, grace }
+        Self { weights, store, every, settled_after, grace, rests: Duration::from_secs(TURN_S) }
     }
 }
 
@@ -105,7 +109,11 @@ impl Mover {
                     self.stages.retire().await;
                 }
                 Ok(false) => tracing::info!(blocks = %step.to, "the network has changed, and this node stays"),
-                Err(fault) => tracing::warn!(blocks = %step.to, %fault, "this node cannot move there"),
+                Err(fault) => {
+                    tracing::warn!(blocks = %step.to, %fault, "this node cannot move there");
+                    self.stages.set_room(0);
+                    tokio::time::sleep(self.moves.rests).await;
+                }
             }
         }
     }

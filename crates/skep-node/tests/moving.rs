@@ -7,10 +7,11 @@ use skep_node::{
     DoorRules, Event, GatewayLimits, GenerateRequest, Generation, Moves, Node, NodeConfig, NodeView, Prompt,
     StageLimits, Summary, Weights, WeightsConfig, weight_bytes,
 };
+use skep_plan::{Holding, TURN_S};
 use skep_types::wire::Peer;
 use skep_types::{BlockRange, NodeId};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 fn bundled() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../skep/assets/skep-bard-q8_0.gguf")
@@ -182,6 +183,43 @@ async fn a_node_without_room_for_two_spans_stays() {
     assert_eq!(moves.recv().await.unwrap().from, blocks(0, 4));
     assert!(stays.try_recv().is_err(), "there was no room for a second span");
     assert_eq!(nodes[1].blocks(), Some(blocks(0, 4)));
+    nodes.push(gateway);
+    close(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_node_moves_in_place_of_one_whose_move_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = gateway(folder.path()).await;
+    let mut nodes = vec![stage(&gateway, blocks(4, 8)).await];
+    for _ in 0..2 {
+        nodes.push(stage(&gateway, blocks(0, 4)).await);
+    }
+    for store in ["a", "b"] {
+        nodes.push(fetched(&gateway, &folder.path().join(store), blocks(0, 4)).await);
+    }
+    let holding = |(at, node): (usize, &Node)| Holding {
+        node: node.peer().node,
+        blocks: node.blocks().unwrap(),
+        block_time: Duration::from_millis(1),
+        room: 8,
+        settled: at >= 3,
+    };
+    let holdings: Vec<Holding> = nodes.iter().enumerate().map(holding).collect();
+    let turn = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / TURN_S;
+    let plan = skep_plan::moves(8, &holdings, turn);
+    assert_eq!(plan.len(), 1, "{plan:?}");
+    let named = plan[0].node;
+    let at = if nodes[3].peer().node == named { 3 } else { 4 };
+    // The one that is to move has no folder for what it would fetch.
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let mut stays = nodes[at].keep_balanced(quick(two_spans(), Some(folder.path().join("file/store"))));
+    let store = folder.path().join(["a", "b"][4 - at]);
+    let other = 7 - at;
+    let mut moves = nodes[other].keep_balanced(quick(two_spans(), Some(store)));
+    let step = moves.recv().await.unwrap();
+    assert_eq!((step.from, stays.try_recv().is_err()), (blocks(0, 4), true));
+    assert_eq!(nodes[at].blocks(), Some(blocks(0, 4)));
     nodes.push(gateway);
     close(nodes).await;
 }

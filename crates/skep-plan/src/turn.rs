@@ -4,7 +4,7 @@
 //! a number that is the same for all, such as the time by [`TURN_S`]. In each turn the nodes stand in another order, by a draw from the
 //! turn and the node's key: one after the other takes the move that makes the slowest block fastest, until no block is short. The order
 //! stays for the whole turn, so a node that still loads is the one that a second look names again, and nobody else moves in its
-//! place; a node that is named and cannot move holds the others up until the turn ends.
+//! place. A node that is named and cannot move says so: it tells that it has no room, and the next look names another one.
 //!
 //! A plan is made only if the slowest block is below [`SHORT`] of the average block and becomes faster by a seventh at least ([`WORTH`]).
 //! The average is what all blocks would have in the best case, because a move takes from one block what it gives to another.
