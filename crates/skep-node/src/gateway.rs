@@ -252,21 +252,25 @@ impl Gateway {
         self.state().members.offers()
     }
 
-    /// Takes a node into the network.
+    /// Takes a node into the network, if it serves something.
     pub(crate) fn join(&self, join: Join) -> Result<(), String> {
         let ModelFront { id, config, .. } = &self.inner.model;
         if join.model != *id {
             return Err(format!("this gateway serves model {}, not {}", id.short(), join.model.short()));
         }
-        if join.blocks.end() > config.n_blocks {
-            return Err(format!("the model has {} blocks, not {}", config.n_blocks, join.blocks.end()));
+        // A machine that only uses the network is no node that anything could be asked of.
+        let Some(blocks) = join.blocks else {
+            self.cut_off(join.peer.node);
+            return Ok(());
+        };
+        if blocks.end() > config.n_blocks {
+            return Err(format!("the model has {} blocks, not {}", config.n_blocks, blocks.end()));
         }
         let far = join.peer.node != self.inner.net.node_id();
-        let join = Join { invite: None, pass: None, ..join };
-        tracing::info!(node = %join.peer.node.short(), blocks = %join.blocks, "a node joined");
+        tracing::info!(node = %join.peer.node.short(), %blocks, "a node joined");
         {
             let mut state = self.state();
-            state.members.join(join, far.then_some(&self.inner.net))?;
+            state.members.join(join.peer, blocks, join.pid, far.then_some(&self.inner.net))?;
             state.drawn = None;
         }
         self.tell(None);

@@ -48,8 +48,8 @@ impl Announcer {
         }
     }
 
-    /// The blocks that are said to be served.
-    pub(crate) fn blocks(&self) -> BlockRange {
+    /// The blocks that are said to be served, if any are.
+    pub(crate) fn blocks(&self) -> Option<BlockRange> {
         self.join().blocks
     }
 
@@ -83,7 +83,7 @@ impl Announcer {
     /// Says from now on that other blocks are served. A gateway that cannot be reached now is told later.
     pub(crate) async fn change(&self, blocks: BlockRange) {
         self.unheard.store(true, Ordering::Relaxed);
-        self.join().blocks = blocks;
+        self.join().blocks = Some(blocks);
         if let Err(fault) = self.say().await {
             tracing::info!(%fault, "the gateway that this node joined has not heard of its move yet");
         }
@@ -132,7 +132,7 @@ impl Announcer {
     }
 
     /// Takes the answer to a join.
-    fn take(&self, told: BlockRange, reply: JoinReply) -> Result<(), NodeError> {
+    fn take(&self, told: Option<BlockRange>, reply: JoinReply) -> Result<(), NodeError> {
         match reply {
             JoinReply::Welcome { pass } if self.membership.keep(&pass) => {
                 self.unheard.store(told != self.blocks(), Ordering::Relaxed);
@@ -144,7 +144,7 @@ impl Announcer {
     }
 
     /// Asks to be taken in. A lost packet costs a dial, so a person does not have to try again for it.
-    async fn ask(&self, gateway: &Peer) -> (BlockRange, Result<JoinReply, NetError>) {
+    async fn ask(&self, gateway: &Peer) -> (Option<BlockRange>, Result<JoinReply, NetError>) {
         let mut tries = 1;
         loop {
             let join = self.told(gateway);

@@ -9,7 +9,7 @@ use skep_net::{Net, Watch};
 use skep_plan::{Candidate, Gateway, Holding, Label, Links, Network, Offer};
 use skep_session::Report;
 use skep_types::offer::{Audience, Terms};
-use skep_types::wire::{Join, NodeFigures, Peer};
+use skep_types::wire::{NodeFigures, Peer};
 use skep_types::{BlockRange, NodeId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -35,7 +35,10 @@ pub(crate) struct Members {
 }
 
 struct Member {
-    join: Join,
+    peer: Peer,
+    blocks: BlockRange,
+    /// Of its process, on this very machine.
+    pid: Option<u32>,
     alive: bool,
     /// Since when it is, or is not.
     since: Instant,
@@ -78,8 +81,14 @@ impl Members {
     ///
     /// # Errors
     /// One sentence when there is no room.
-    pub(crate) fn join(&mut self, join: Join, net: Option<&Net>) -> Result<(), String> {
-        let node = join.peer.node;
+    pub(crate) fn join(
+        &mut self,
+        peer: Peer,
+        blocks: BlockRange,
+        pid: Option<u32>,
+        net: Option<&Net>,
+    ) -> Result<(), String> {
+        let node = peer.node;
         if !self.by_node.contains_key(&node) && self.by_node.len() >= MAX_MEMBERS {
             let dead = self.by_node.iter().find(|(_, member)| !member.alive).map(|(node, _)| *node);
             let dead = dead.ok_or_else(|| format!("{MAX_MEMBERS} nodes have joined, the most this gateway knows"))?;
@@ -95,7 +104,9 @@ impl Members {
         self.by_node.insert(
             node,
             Member {
-                join,
+                peer,
+                blocks,
+                pid,
                 alive: true,
                 since: Instant::now(),
                 found: None,
@@ -120,10 +131,10 @@ impl Members {
         if member.found.map_or(member.alive, |found| found.seq > seq) {
             return Heard::Known;
         }
-        let moved = member.alive && member.join.blocks != terms.blocks;
+        let moved = member.alive && member.blocks != terms.blocks;
         let dials = !member.alive && !member.found.is_some_and(|found| found.dialled);
         member.found = Some(Found { at: now, seq, dialled: !member.alive });
-        member.join = Join { peer: peer.clone(), blocks: terms.blocks, ..member.join.clone() };
+        (member.peer, member.blocks) = (peer.clone(), terms.blocks);
         member.appraisal.tell(figures(terms));
         match (dials, moved) {
             (true, _) => Heard::Away,
@@ -205,7 +216,7 @@ impl Members {
     /// What the living offer.
     pub(crate) fn offers(&self) -> Vec<Offer> {
         let living = self.by_node.values().filter(|member| member.alive);
-        living.map(|member| Offer { peer: member.join.peer.clone(), blocks: member.join.blocks }).collect()
+        living.map(|member| Offer { peer: member.peer.clone(), blocks: member.blocks }).collect()
     }
 
     /// Those who live and work for this gateway: who works for its own owner only is of use to nobody else.
@@ -216,12 +227,12 @@ impl Members {
 
     /// The spans of those who serve.
     pub(crate) fn spans(&self) -> Vec<BlockRange> {
-        self.serving().map(|(_, member)| member.join.blocks).collect()
+        self.serving().map(|(_, member)| member.blocks).collect()
     }
 
     /// Who serves what, for a node that thinks of moving.
     pub(crate) fn holdings(&self) -> Vec<Holding> {
-        let spans = self.serving().map(|(node, member)| (*node, member.join.blocks, member.appraisal.told()));
+        let spans = self.serving().map(|(node, member)| (*node, member.blocks, member.appraisal.told()));
         holdings(spans.map(|(node, blocks, told)| {
             let (decode_ns, room) = told.map_or((0, 0), |told| (told.decode_ns, told.room));
             Serves { node, blocks, decode_ns, room }
@@ -232,7 +243,7 @@ impl Members {
     pub(crate) fn network(&self, net: &Net) -> Network {
         let now = Instant::now();
         let candidates = self.serving().map(|(node, member)| Candidate {
-            offer: Offer { peer: member.join.peer.clone(), blocks: member.join.blocks },
+            offer: Offer { peer: member.peer.clone(), blocks: member.blocks },
             price: member.appraisal.told().map_or(0, |told| told.price),
             label: self.label,
             figures: member.figures(now, net.rtt(*node)),
@@ -302,7 +313,7 @@ impl Members {
 
     /// A member's address and process id.
     pub(crate) fn address(&self, node: NodeId) -> Option<(&Peer, Option<u32>)> {
-        self.by_node.get(&node).map(|member| (&member.join.peer, member.join.pid))
+        self.by_node.get(&node).map(|member| (&member.peer, member.pid))
     }
 
     /// The members as people see them, the living first, then by first block.
@@ -313,8 +324,8 @@ impl Members {
             let rtt = net.rtt(*id);
             NodeView {
                 id: *id,
-                pid: member.join.pid,
-                blocks: Some(member.join.blocks),
+                pid: member.pid,
+                blocks: Some(member.blocks),
                 alive: member.alive,
                 rtt_ms: rtt.map(millis),
                 relayed: net.is_relayed(*id).unwrap_or(false),
@@ -332,10 +343,11 @@ impl Members {
 impl Member {
     /// One that offers and was not reached yet.
     fn away(peer: Peer, terms: &Terms, now: Instant) -> Self {
-        let join = Join { peer, model: terms.model, blocks: terms.blocks, pid: None, invite: None, pass: None };
         let found = Some(Found { at: now, seq: 0, dialled: false });
         Self {
-            join,
+            peer,
+            blocks: terms.blocks,
+            pid: None,
             alive: false,
             since: now,
             found,
@@ -347,7 +359,7 @@ impl Member {
     }
 
     fn figures(&self, now: Instant, rtt: Option<Duration>) -> skep_plan::Figures {
-        self.appraisal.figures(now, rtt.map(|rtt| rtt / 2), self.sessions, self.join.blocks.len())
+        self.appraisal.figures(now, rtt.map(|rtt| rtt / 2), self.sessions, self.blocks.len())
     }
 
     fn view(&self, now: Instant, rtt: Option<Duration>) -> FiguresView {

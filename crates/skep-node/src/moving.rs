@@ -120,7 +120,8 @@ impl Mover {
 
     /// Tells others how much room this node has for a move from where it is. Returns whether it has any.
     async fn count_room(&self) -> Result<bool, ModelError> {
-        let (file, blocks, weights) = (self.file.clone(), self.announcer.blocks(), self.moves.weights);
+        let Some(blocks) = self.announcer.blocks() else { return Ok(false) };
+        let (file, weights) = (self.file.clone(), self.moves.weights);
         let counted = blocking(move || room(&Gguf::open(&file)?, blocks, weights));
         let room = counted.await?;
         let moves = room > blocks.len();
@@ -140,7 +141,7 @@ impl Mover {
     async fn decide(&self) -> Option<(Move, u32)> {
         let own = Holding {
             node: self.net.node_id(),
-            blocks: self.announcer.blocks(),
+            blocks: self.announcer.blocks()?,
             block_time: self.stages.measured().decode_block?,
             room: self.stages.room(),
             settled: true,

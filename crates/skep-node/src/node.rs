@@ -39,7 +39,7 @@ pub struct NodeConfig {
     pub bind: SocketAddr,
     /// The model file.
     pub model: PathBuf,
-    /// The blocks to serve; `None` for none.
+    /// The blocks to serve; `None` for none: such a node only uses the network, and needs only the header of the model's file.
     pub blocks: Option<BlockRange>,
     /// Whether to take requests for text.
     pub gateway: Option<GatewayLimits>,
@@ -141,7 +141,7 @@ pub struct Node {
     n_blocks: u32,
     gateway: Option<Gateway>,
     stages: Option<StageHost>,
-    /// What it says that it serves, if it serves blocks.
+    /// What it says that it serves, once it is a member.
     announcer: Option<Arc<Announcer>>,
     membership: Membership,
     swarm: Swarm,
@@ -199,7 +199,8 @@ impl Node {
         if let (Some(gateway), Some(steward)) = (&gateway, &steward) {
             gateway.set_steward(steward.clone());
         }
-        let (swarm, directories) = Swarm::start(net.clone(), membership.clone());
+        let willing = config.blocks.is_some() || membership.is_first();
+        let (swarm, directories) = Swarm::start(net.clone(), membership.clone(), willing);
         let (member, part) = (membership.clone(), swarm.clone());
         let gossip = Gossip::new(net.clone(), member.clone(), gateway.clone(), part.clone());
         let roles = Roles {
@@ -242,15 +243,14 @@ impl Node {
         Ok(node)
     }
 
-    /// Offers this node's blocks to its own gateway, to one of the doors of the network that it joins and to the directories, and keeps
-    /// doing so.
+    /// Becomes a member at one of the doors of the network that it joins, offers this node's blocks, if there are any, to its own gateway,
+    /// to that door and to the directories, and keeps doing so.
     async fn join(
         &mut self,
         blocks: Option<BlockRange>,
         doors: Vec<Peer>,
         invite: Option<Invite>,
     ) -> Result<(), NodeError> {
-        let Some(blocks) = blocks else { return Ok(()) };
         let pid = Some(std::process::id());
         let join = Join { peer: self.peer.clone(), model: self.model, blocks, pid, invite, pass: None };
         let (net, own, membership) = (self.net.clone(), self.gateway.clone(), self.membership.clone());
@@ -314,7 +314,7 @@ impl Node {
 
     /// The blocks it serves.
     pub fn blocks(&self) -> Option<BlockRange> {
-        self.announcer.as_ref().map(|announcer| announcer.blocks())
+        self.announcer.as_ref().and_then(|announcer| announcer.blocks())
     }
 
     /// Its gateway, if it takes requests.

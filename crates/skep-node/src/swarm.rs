@@ -41,13 +41,13 @@ enum Order {
 }
 
 impl Swarm {
-    /// Begins, knowing nobody.
-    pub(crate) fn start(net: Net, membership: Membership) -> (Self, JoinHandle<()>) {
+    /// Begins, knowing nobody. Only a `willing` node keeps a directory when that falls to it.
+    pub(crate) fn start(net: Net, membership: Membership, willing: bool) -> (Self, JoinHandle<()>) {
         let (orders, queue) = mpsc::channel(ORDERS);
         let clock = Clock::new();
         let Peer { node, mut addrs } = net.peer();
         addrs.truncate(OFFER_ADDRS_MAX);
-        let member = Member::new(Contact { node, addrs }, true, 0, clock.now_ms());
+        let member = Member::new(Contact { node, addrs }, willing, 0, clock.now_ms());
         let shell = Shell {
             net,
             membership,

@@ -35,8 +35,8 @@ pub(crate) async fn tell(stages: StageHost, net: Net, announcer: Arc<Announcer>,
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let Some(blocks) = announcer.blocks() else { return };
         let now = figures(&stages.measured(), net.goodput(), stages.room(), stages.lends());
-        let blocks = announcer.blocks();
         if told.is_some_and(|(last, at, when)| !last.differ(&now) && at == blocks && when.elapsed() < TELL_EVERY) {
             continue;
         }

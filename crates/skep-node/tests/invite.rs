@@ -190,8 +190,14 @@ async fn a_session_that_is_opened_and_never_used_is_ended() {
     });
     let first = first.await.unwrap();
     let (member, _events) = Net::bind(NetConfig::new([7; 32], "127.0.0.1:0".parse().unwrap())).await.unwrap();
-    let join =
-        Join { peer: member.peer(), model: first.model(), blocks: blocks(2, 4), pid: None, invite: None, pass: None };
+    let join = Join {
+        peer: member.peer(),
+        model: first.model(),
+        blocks: Some(blocks(2, 4)),
+        pid: None,
+        invite: None,
+        pass: None,
+    };
     let JoinReply::Welcome { pass } = member.join(first.peer(), join).await.unwrap() else { panic!("refused") };
     let (mut ask, mut answers) = member.open_control(first.peer(), MemberHello { pass: Some(pass) }).await.unwrap();
     let open = |session| Control::Open {
@@ -225,7 +231,7 @@ async fn whoever_tries_again_and_again_is_cut_off_and_the_invited_still_join() {
     let join = Join {
         peer: stranger.peer(),
         model: node.model(),
-        blocks: blocks(0, 2),
+        blocks: Some(blocks(0, 2)),
         pid: None,
         invite: Some(forged),
         pass: None,

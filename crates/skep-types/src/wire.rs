@@ -106,8 +106,8 @@ pub struct Join {
     pub peer: Peer,
     /// The model it holds blocks of.
     pub model: ModelId,
-    /// The blocks it holds.
-    pub blocks: BlockRange,
+    /// The blocks it holds; none of a machine that only uses the network.
+    pub blocks: Option<BlockRange>,
     /// Operating-system process id, told only to a gateway on the same machine.
     pub pid: Option<u32>,
     /// What lets it in; a gateway that knows its key, or that listens on its own machine only, asks for none.

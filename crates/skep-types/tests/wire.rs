@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use skep_types::offer::Audience;
 use skep_types::wire::*;
-use skep_types::{BlockRange, ModelId, NodeId};
+use skep_types::{BlockRange, ModelId, NodeId, Pass};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -85,6 +85,19 @@ fn control_messages_have_these_bytes() {
         hex(&borsh::to_vec(&fault).unwrap()),
         "02".to_owned() + &"09".repeat(16) + "02000000" + "01" + "0300000005000000"
     );
+}
+
+#[test]
+fn joins_have_these_bytes() {
+    let peer = Peer { node: NodeId([1; 32]), addrs: vec!["127.0.0.1:4433".parse().unwrap()] };
+    let blocks = Some(BlockRange::new(2, 4).unwrap());
+    let serves = Join { peer, model: ModelId([2; 32]), blocks, pid: Some(7), invite: None, pass: None };
+    let start = "01".repeat(32) + "01000000" + "00" + "7f000001" + "5111" + &"02".repeat(32);
+    assert_eq!(hex(&borsh::to_vec(&serves).unwrap()), start.clone() + "010200000004000000" + "0107000000" + "0000");
+    let pass = Pass { network: NodeId([3; 32]), member: NodeId([1; 32]), expires: 5, by: None, signature: [4; 64] };
+    let uses = Join { blocks: None, pid: None, pass: Some(pass), ..serves };
+    let pass_hex = "03".repeat(32) + &"01".repeat(32) + "050000000000000000" + &"04".repeat(64);
+    assert_eq!(hex(&borsh::to_vec(&uses).unwrap()), start + "000000" + "01" + &pass_hex);
 }
 
 fn figures() -> NodeFigures {

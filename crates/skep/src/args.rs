@@ -254,6 +254,9 @@ pub(crate) struct UpArgs {
     /// Only lend this machine to the network it joins: no page and no API here
     #[arg(long, conflicts_with = "port", requires = "network")]
     pub(crate) lend_only: bool,
+    /// Only use the network that it joins: page and API here, but nothing is lent, and of the model no more than its header is fetched
+    #[arg(long, requires = "network", conflicts_with_all = ["lend_only", "blocks", "weights", "upload"])]
+    pub(crate) use_only: bool,
     /// Join a network that is announced on the local network, or begin one and announce it: whoever is on the local network may join
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "7538", conflicts_with_all = ["network", "lend_only"])]
     pub(crate) lan: Option<u16>,

@@ -41,7 +41,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         args.listen.unwrap_or_else(|| invite::where_to_listen(invite.as_ref(), relay.is_some() || args.lan.is_some()));
     let network = invite.as_ref().map(|invite| invite.terms.network).or(join.as_ref().map(|gateway| gateway.node));
     let networks = (!args.ephemeral).then(home::networks);
-    let (upload, doors) = (args.upload, args.doors.rules());
+    let (upload, doors) = (if args.use_only { Some(0) } else { args.upload }, args.doors.rules());
     let weights = Weights::bind(WeightsConfig { secret, bind, relay, network, networks, upload, doors }).await?;
     let Held { path, blocks, fetched, moves } =
         match weights::come_by(&args, &weights, join.as_ref(), invite.as_ref()).await {
@@ -57,11 +57,11 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         secret,
         bind,
         model: path,
-        blocks: Some(blocks),
+        blocks,
         gateway: listener.is_some().then(|| home::gateway_limits(args.ephemeral)),
         stage: StageLimits {
             // What was just written is in small pages.
-            large_pages: args.large_pages || fetched.is_some(),
+            large_pages: args.large_pages || fetched.is_some() && blocks.is_some(),
             // What others ask of this machine goes behind what its owner does with it.
             background: lends,
             ..stage_limits(args.threads, args.memory)
@@ -114,9 +114,7 @@ async fn serve(
     if let Some(port) = args.lan {
         invite::announce(gateway.clone(), port);
     }
-    if let Some(blocks) = node.blocks() {
-        announce(args, node, blocks, Some(&api), fetched)?;
-    }
+    announce(args, node, node.blocks(), Some(&api), fetched)?;
     let router = skep_api::router(gateway, ApiConfig::default());
     let served = skep_api::serve(listener, router, ended).await;
     served.map_err(|source| Error::System { what: "serving the API".into(), source })
@@ -125,7 +123,7 @@ async fn serve(
 fn announce(
     args: &UpArgs,
     node: &Node,
-    blocks: BlockRange,
+    blocks: Option<BlockRange>,
     api: Option<&str>,
     fetched: Option<&Fetched>,
 ) -> Result<(), Error> {
@@ -143,13 +141,18 @@ fn announce(
         return output::line(line);
     }
     fetched.map_or(Ok(()), weights::announce)?;
-    output::line(format!("this node holds blocks {blocks} of model {}", node.model().short()))?;
-    output::line(format!(
-        "{} of weights are mapped from the file; sessions may take {} and {} threads",
-        HumanBytes(node.resident_bytes()),
-        HumanBytes(limits.memory_bytes),
-        limits.threads
-    ))?;
+    match blocks {
+        Some(blocks) => {
+            output::line(format!("this node holds blocks {blocks} of model {}", node.model().short()))?;
+            output::line(format!(
+                "{} of weights are mapped from the file; sessions may take {} and {} threads",
+                HumanBytes(node.resident_bytes()),
+                HumanBytes(limits.memory_bytes),
+                limits.threads
+            ))?;
+        }
+        None => output::line(format!("this machine uses model {} and lends nothing", node.model().short()))?,
+    }
     if let Some(api) = api {
         output::line(format!("page and API: {api}"))?;
         if !node.is_first() {

@@ -17,7 +17,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub(crate) struct Held {
     /// The model's file, or a part of it.
     pub(crate) path: PathBuf,
-    pub(crate) blocks: BlockRange,
+    /// None of a machine that only uses a network.
+    pub(crate) blocks: Option<BlockRange>,
     /// What had to be fetched.
     pub(crate) fetched: Option<Fetched>,
     /// How it may go to other blocks; none if they are the person's choice, or all.
@@ -57,13 +58,18 @@ pub(crate) async fn come_by(
     let mut fetching = weights.fetch(gateway.clone(), served, &store).await?;
     let header = fetching.header(&mut report).await?;
     let path = partial::folder(&store, fetching.served().model).join("model.gguf");
+    if args.use_only {
+        note_model(&header, &path)?;
+        let fetched = Some(fetching.finish().await?);
+        bar.finish_and_clear();
+        return Ok(Held { path, blocks: None, fetched, moves: None });
+    }
     let budget = Budget::new(args.weights);
     let blocks = match args.blocks {
         Some(_) => blocks_of(&header, &path, args.blocks)?,
         None => choose_again(&header, &fetching.served().members, &path, &budget)?,
     };
-    let name = ModelConfig::from_gguf(&header).map_err(|source| Error::Model { path: path.clone(), source })?.name;
-    home::note_name(&path, &name)?;
+    let name = note_model(&header, &path)?;
     if !args.json {
         bar.suspend(|| eprintln!("fetching blocks {blocks} of {name} from the other machines of the network"));
     }
@@ -71,12 +77,12 @@ pub(crate) async fn come_by(
     let fetched = fetching.finish().await?;
     bar.finish_and_clear();
     let moves = args.blocks.is_none().then(|| Moves::new(budget.most, Some(store)));
-    Ok(Held { path, blocks, fetched: Some(fetched), moves })
+    Ok(Held { path, blocks: Some(blocks), fetched: Some(fetched), moves })
 }
 
 /// A file that is on this machine. Of a node that is to choose its blocks, `members` says how many serve each.
 fn from_here(args: &UpArgs, weights: &Weights, model: Model, members: Option<&[u16]>) -> Result<Held, Error> {
-    let gives = args.upload != Some(0);
+    let gives = args.upload != Some(0) && !args.use_only;
     let path = match model {
         Model::Stored(stored) => {
             weights.hold(stored.reader().map_err(skep_node::NodeError::from)?);
@@ -93,12 +99,19 @@ fn from_here(args: &UpArgs, weights: &Weights, model: Model, members: Option<&[u
     };
     let header = Gguf::open(&path).map_err(|source| Error::Model { path: path.clone(), source })?;
     let (Some(members), Some(_)) = (members, args.weights) else {
-        let blocks = blocks_of(&header, &path, args.blocks)?;
+        let blocks = Some(blocks_of(&header, &path, args.blocks)?).filter(|_| !args.use_only);
         return Ok(Held { path, blocks, fetched: None, moves: None });
     };
     let budget = Budget::new(args.weights);
     let blocks = choose(&header, members, &path, &budget)?;
-    Ok(Held { path, blocks, fetched: None, moves: Some(Moves::new(budget.most, None)) })
+    Ok(Held { path, blocks: Some(blocks), fetched: None, moves: Some(Moves::new(budget.most, None)) })
+}
+
+/// Notes down what the model is called, and returns it.
+fn note_model(header: &Gguf, path: &Path) -> Result<String, Error> {
+    let config = ModelConfig::from_gguf(header).map_err(|source| Error::Model { path: path.to_owned(), source })?;
+    home::note_name(path, &config.name)?;
+    Ok(config.name)
 }
 
 /// The blocks to serve: the ones asked for, if the model has them, else all.

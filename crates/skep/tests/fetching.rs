@@ -66,10 +66,45 @@ impl Origin {
         gguf.tensors().iter().filter(|info| of(&info.name)).map(|info| info.bytes).sum()
     }
 
+    /// Bytes before the first tensor.
+    fn header_bytes(&self) -> u64 {
+        Gguf::from_bytes(self.bytes.clone()).unwrap().tensors().iter().map(|info| info.offset).min().unwrap()
+    }
+
     /// Bytes of the model that a machine has, as it noted them down.
     fn held(&self, home: &Path) -> u64 {
         let stored = adopt::stored(&home.join("models"), ModelId::of(&self.bytes)).unwrap();
         stored.map_or(0, |stored| stored.bytes())
+    }
+}
+
+#[test]
+fn a_process_that_only_uses_the_network_fetches_the_header_and_lends_nothing() {
+    let (origin, homes) = (Origin::new(), [(); 2].map(|()| tempfile::tempdir().unwrap()));
+    let gateway = origin.up(&[]);
+    let link = origin.link(&gateway);
+    let other = up(homes[0].path(), &[&link, "--blocks", "1..6"]);
+    let user = up(homes[1].path(), &["--port", "0", "--use-only", &link]);
+    let (came, header) = (fetched(&user, "received_bytes"), origin.header_bytes());
+    let whole = origin.bytes.len();
+    println!("{came} bytes received for a header of {header}, of a file of {whole}");
+    // A quarter more than the header at most, the last group, and what QUIC takes.
+    assert!(came < header * 5 / 4 + (96 << 10), "{came} bytes were received");
+    assert_eq!((&user.said["node"]["blocks"], &user.said["weight_bytes"]), (&Value::Null, &0.into()));
+    let api = |node: &Up| node.said["api"].as_str().unwrap().to_owned();
+    wait_for_nodes(homes[1].path(), &api(&user), 2);
+    let answer = |api: String| {
+        let answer = ureq::post(format!("{api}/v1/completions")).header("content-type", "application/json");
+        let mut answer = answer.send(r#"{"prompt": "Who?", "max_tokens": 4, "temperature": 0}"#).unwrap();
+        let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        answer["choices"][0]["text"].clone()
+    };
+    wait_for_nodes(homes[0].path(), &api(&gateway), 2);
+    assert_eq!(answer(api(&user)), answer(api(&gateway)));
+    // Nobody takes it for a node, also when it has told all that it tells.
+    for node in [&gateway, &other] {
+        let status = succeed(skep(homes[0].path()).args(["status", "--json", "--api", &api(node)]));
+        assert!(!status.contains(user.said["node"]["id"].as_str().unwrap()), "{status}");
     }
 }
 

@@ -58,7 +58,7 @@ async fn endpoint() -> (Net, Receiver<NetEvent>) {
 }
 
 fn join(net: &Net, model: ModelId, invite: Option<Invite>) -> Join {
-    Join { peer: net.peer(), model, blocks: blocks(), pid: None, invite, pass: None }
+    Join { peer: net.peer(), model, blocks: Some(blocks()), pid: None, invite, pass: None }
 }
 
 impl Scene {

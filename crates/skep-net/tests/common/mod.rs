@@ -55,14 +55,7 @@ pub fn rows(pos: u32, values: Vec<f32>) -> Frame {
 }
 
 pub fn join(peer: Peer) -> Join {
-    Join {
-        peer,
-        model: ModelId([3; 32]),
-        blocks: BlockRange::new(0, 2).unwrap(),
-        pid: Some(7),
-        invite: None,
-        pass: None,
-    }
+    Join { peer, model: ModelId([3; 32]), blocks: BlockRange::new(0, 2).ok(), pid: Some(7), invite: None, pass: None }
 }
 
 pub fn open(next: Peer) -> Control {
