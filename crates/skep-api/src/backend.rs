@@ -2,7 +2,7 @@
 
 use skep_node::{
     AnswerId, EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused,
-    MachineView, MemberView, ModelCard, NetworkView, RemoveRefused, Resumed, RouteView, SetError, SettingsView,
+    MachineView, MemberView, ModelCard, NetworkView, Reach, RemoveRefused, Resumed, RouteView, SetError, SettingsView,
     UnplugError,
 };
 use skep_owner::Command;
@@ -43,6 +43,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// Why there is none.
     fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused>;
+
+    /// Whether members reach this machine when they dial it back.
+    fn reach(&self) -> impl Future<Output = Reach> + Send;
 
     /// The members of the network, and who was removed.
     fn members(&self) -> Vec<MemberView>;
@@ -106,6 +109,10 @@ impl Backend for Gateway {
 
     fn invite(&self, hours: u32, uses: u16) -> Result<Invite, InviteRefused> {
         Gateway::invite(self, hours, uses)
+    }
+
+    fn reach(&self) -> impl Future<Output = Reach> + Send {
+        Gateway::reach(self)
     }
 
     fn members(&self) -> Vec<MemberView> {

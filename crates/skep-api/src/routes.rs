@@ -17,8 +17,8 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
 use skep_node::{
-    Event, GenerateError, Generation, Hop, InviteRefused, MAX_INVITE_HOURS, ModelCard, NetworkView, RouteView, Summary,
-    UnplugError,
+    Event, GenerateError, Generation, Hop, InviteRefused, MAX_INVITE_HOURS, ModelCard, NetworkView, Reach, RouteView,
+    Summary, UnplugError,
 };
 use skep_types::MAX_INVITE_USES;
 use std::fmt::Write;
@@ -42,6 +42,7 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/skep/v1/route", get(route::<B>))
         .route("/skep/v1/answers/{id}", get(resume::<B>))
         .route("/skep/v1/invite", post(invite::<B>))
+        .route("/skep/v1/reach", get(reach::<B>))
         .route("/skep/v1/members", get(members::<B>))
         .route("/skep/v1/remove", post(remove::<B>))
         .route("/skep/v1/unplug", post(unplug::<B>))
@@ -136,6 +137,10 @@ async fn invite<B: Backend>(State(api): State<Api<B>>, request: Request) -> Resu
     })?;
     let terms = &invite.terms;
     Ok(Json(json!({"link": invite.to_string(), "hours": hours, "uses": terms.uses, "expires": terms.expires})))
+}
+
+async fn reach<B: Backend>(State(api): State<Api<B>>) -> Json<Reach> {
+    Json(api.backend.reach().await)
 }
 
 async fn members<B: Backend>(State(api): State<Api<B>>) -> Json<Value> {

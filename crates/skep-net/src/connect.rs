@@ -112,7 +112,7 @@ impl Shared {
     }
 
     /// Opens a bidirectional stream; it exists for the peer only once something was written.
-    async fn open_both(self: &Arc<Self>, to: &Peer, first: Vec<u8>) -> Result<(Outbox, Inbox), NetError> {
+    pub(crate) async fn open_both(self: &Arc<Self>, to: &Peer, first: Vec<u8>) -> Result<(Outbox, Inbox), NetError> {
         let link = self.reach(to).await?;
         within(self.limits.connect_timeout, to.node, "opening a stream", async {
             let (send, receive) = link.connection.open_bi().await.map_err(lost(to.node))?;

@@ -18,6 +18,7 @@
 //! | 5 | unidirectional | figures: any number of [`NodeFigures`](skep_types::wire::NodeFigures) |
 //! | 6 | unidirectional | directories: one [`MemberHello`](skep_types::wire::MemberHello), then any number of [`skep_directory::Message`] |
 //! | 7 | bidirectional | register: one [`RegisterHello`](skep_types::wire::RegisterHello), then [`RegisterPage`](skep_types::wire::RegisterPage)s both ways |
+//! | 8 | bidirectional | dial-back: one [`DialAsk`](skep_types::wire::DialAsk) one way, one [`DialReply`](skep_types::wire::DialReply) the other |
 //! | 4 | bidirectional, on a connection for weights | store: one [`StoreAsk`](skep_types::wire::StoreAsk) one way, one [`StoreAnswer`](skep_types::wire::StoreAnswer) and perhaps the bytes of a slice the other |
 //!
 //! A message is its length as a little-endian `u32`, from 1 to [`MAX_CONTROL_BYTES`](skep_types::wire::MAX_CONTROL_BYTES), and that
@@ -58,6 +59,7 @@ mod bulk;
 mod config;
 mod congestion;
 mod connect;
+mod dial;
 mod error;
 mod goodput;
 mod heartbeat;
@@ -79,6 +81,7 @@ mod yielding;
 
 pub use bulk::{SliceReceiver, SliceSender, StoreAsked, StoreLink, StoreResponder};
 pub use config::{NetConfig, NetLimits};
+pub use dial::DialResponder;
 pub use error::NetError;
 pub use invite::{is_signed, is_signed_delegation, is_signed_pass, is_signed_removal};
 pub use key::load_or_create_key;

@@ -5,8 +5,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use skep_directory::MESSAGE_BYTES_MAX;
 use skep_types::NodeId;
 use skep_types::wire::{
-    Control, ControlReply, Fault, Join, JoinReply, MAX_ADDRS, MAX_CONTROL_BYTES, MAX_REASON_BYTES, MemberHello,
-    NodeFigures, RegisterHello, RegisterPage, StoreAnswer, StoreAsk, StreamHello,
+    Control, ControlReply, DialAsk, DialReply, Fault, Join, JoinReply, MAX_ADDRS, MAX_CONTROL_BYTES, MAX_REASON_BYTES,
+    MemberHello, NodeFigures, RegisterHello, RegisterPage, StoreAnswer, StoreAsk, StreamHello,
 };
 
 const _: () = assert!(MESSAGE_BYTES_MAX <= MAX_CONTROL_BYTES);
@@ -41,6 +41,20 @@ impl Message for NodeFigures {}
 impl Message for MemberHello {}
 
 impl Message for RegisterHello {}
+
+impl Message for DialAsk {}
+
+impl Message for DialReply {
+    fn fault(&self) -> Option<&'static str> {
+        self.fault()
+    }
+
+    fn trim(&mut self) {
+        if let Self::Refused { reason } = self {
+            cut(reason);
+        }
+    }
+}
 
 impl Message for RegisterPage {
     fn fault(&self) -> Option<&'static str> {

@@ -2,6 +2,7 @@
 
 use crate::bulk::StoreAsked;
 use crate::congestion::FloorFactory;
+use crate::dial::DialResponder;
 use crate::goodput::Goodput;
 use crate::link::Book;
 use crate::stream::{
@@ -12,7 +13,7 @@ use crate::traffic::{Tally, Traffic};
 use crate::{NetConfig, NetError, NetLimits, Watch, Way, idle, relay, serve, watch};
 use iroh::endpoint::{Connection, IdleTimeout, PortmapperConfig, QuicTransportConfig, presets};
 use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
-use skep_types::wire::{Join, JoinReply, MAX_ADDRS, MemberHello, Peer, RegisterHello, StreamHello};
+use skep_types::wire::{DialAsk, Join, JoinReply, MAX_ADDRS, MemberHello, Peer, RegisterHello, StreamHello};
 use skep_types::{NodeId, Relay};
 use std::{
     fmt,
@@ -96,6 +97,15 @@ pub enum NetEvent {
         /// What the member knows comes here.
         told: RegisterReceiver,
     },
+    /// A machine wants to know whether it can be reached.
+    Dial {
+        /// Who.
+        from: NodeId,
+        /// What says that it is a member, which nobody has checked; and its port.
+        ask: DialAsk,
+        /// Where to answer.
+        reply: DialResponder,
+    },
     /// A node begins to tell its figures.
     Figures {
         /// Who.
@@ -123,6 +133,7 @@ impl fmt::Debug for NetEvent {
             Self::Join { from, .. } => ("Join", from),
             Self::Directory { from, .. } => ("Directory", from),
             Self::Register { from, .. } => ("Register", from),
+            Self::Dial { from, .. } => ("Dial", from),
             Self::Figures { from, .. } => ("Figures", from),
             Self::Down { node } => ("Down", node),
             Self::Up { node } => ("Up", node),

@@ -1,17 +1,18 @@
 //! What comes in: connections, streams, first bytes.
 
 use crate::connect::within;
+use crate::dial::DialResponder;
 use crate::link::{CLOSE_CROWDED, Link};
 use crate::net::{BULK_ALPN, LOOK, NetEvent, Shared};
 use crate::stream::{
-    CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, DIRECTORY,
+    CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, DIAL, DIRECTORY,
     DirectoryReceiver, FIGURES, FiguresReceiver, FrameReceiver, Inbox, JOIN, JoinResponder, Outbox, REGISTER,
     RegisterReceiver, RegisterSender,
 };
 use crate::{NetError, bulk, heartbeat, relay};
 use iroh::endpoint::{Connection, Incoming};
 use skep_types::NodeId;
-use skep_types::wire::{Join, JoinReply, MemberHello, RegisterHello, StreamHello};
+use skep_types::wire::{DialAsk, Join, JoinReply, MemberHello, RegisterHello, StreamHello};
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -136,6 +137,7 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
     let first = within(shared.limits.hello_timeout, node, "the hello", async {
         Ok(match inbox.byte().await? {
             Some(CONTROL) => inbox.message::<MemberHello>().await?.map_or(First::Other, First::Control),
+            Some(DIAL) => inbox.message::<DialAsk>().await?.map_or(First::Other, First::Dial),
             Some(REGISTER) => inbox.message::<RegisterHello>().await?.map_or(First::Other, First::Register),
             Some(JOIN) if link.may_join() => {
                 inbox.message::<Join>().await?.map_or(First::Other, |join| First::Join(Box::new(join)))
@@ -147,6 +149,9 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
         Ok(First::Control(hello)) => {
             let (requests, replies) = (ControlRequests(inbox), ControlReplies(outbox.urgent()));
             offer(&shared, NetEvent::Control { from: node, hello, requests, replies }).await;
+        }
+        Ok(First::Dial(ask)) => {
+            offer(&shared, NetEvent::Dial { from: node, ask, reply: DialResponder(outbox) }).await;
         }
         Ok(First::Register(hello)) => {
             let (tell, told) = (RegisterSender(outbox.urgent()), RegisterReceiver(inbox));
@@ -182,6 +187,7 @@ enum OneWay {
 enum First {
     Control(MemberHello),
     Register(RegisterHello),
+    Dial(DialAsk),
     Join(Box<Join>),
     Other,
 }
@@ -209,6 +215,7 @@ async fn offer(shared: &Shared, event: NetEvent) {
             told.0.refuse(CODE_BUSY);
             tell.0.reset(CODE_BUSY);
         }
+        Some(NetEvent::Dial { mut reply, .. }) => reply.0.reset(CODE_BUSY),
         Some(NetEvent::Join { mut reply, .. }) => reply.outbox.reset(CODE_BUSY),
         _ => {}
     }

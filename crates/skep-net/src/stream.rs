@@ -21,6 +21,7 @@ pub(crate) const STORE: u8 = 4;
 pub(crate) const FIGURES: u8 = 5;
 pub(crate) const DIRECTORY: u8 = 6;
 pub(crate) const REGISTER: u8 = 7;
+pub(crate) const DIAL: u8 = 8;
 
 pub(crate) const CODE_HELLO: VarInt = VarInt::from_u32(1);
 pub(crate) const CODE_MALFORMED: VarInt = VarInt::from_u32(2);

@@ -5,8 +5,9 @@ use crate::membership::Membership;
 use crate::node::NodeError;
 use crate::swarm::Swarm;
 use skep_net::{Net, NetError};
-use skep_types::BlockRange;
 use skep_types::wire::{Join, JoinReply, MAX_DOORS, Peer};
+use skep_types::{BlockRange, Invite};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -196,6 +197,25 @@ impl Announcer {
             wait = if welcome { REJOIN_AFTER } else { (2 * wait).min(REJOIN_AFTER_MOST) };
         }
     }
+}
+
+/// Who may let this node in, as far as it was told: first who answered it already, if that one may.
+pub(crate) fn doors(
+    membership: &Membership,
+    answered: Option<Peer>,
+    join: Option<Peer>,
+    invite: Option<&Invite>,
+) -> Vec<Peer> {
+    let named = invite.iter().flat_map(|invite| invite.terms.gateways.clone());
+    let mut named: Vec<Peer> = join.into_iter().chain(named).collect();
+    let known = membership.doors();
+    let may = |peer: &Peer| known.contains(&peer.node) || named.iter().any(|door| door.node == peer.node);
+    if let Some(answered) = answered.filter(|peer| !named.is_empty() && may(peer)) {
+        named.insert(0, answered);
+    }
+    let mut met = BTreeSet::new();
+    named.retain(|door| met.insert(door.node));
+    named
 }
 
 /// Keeps on the disk who may know the way: the members that the gateway reaches, if there is one, those that keep directories, and doors.

@@ -23,6 +23,7 @@ mod members;
 mod membership;
 mod moving;
 mod node;
+mod reach;
 mod sink;
 mod stage_host;
 mod steward;
@@ -45,6 +46,7 @@ pub use generate::{
 pub use membership::DoorRules;
 pub use moving::{Moved, Moves};
 pub use node::{Node, NodeConfig, NodeError};
+pub use reach::Reach;
 pub use stage_host::{PeerLimits, StageLimits};
 pub use steward::{
     CapsView, GapView, MachineView, Raw, ReasonView, SensorView, SetError, SettingsFault, SettingsFile, SettingsView,

@@ -4,7 +4,7 @@ mod dispatch;
 
 use crate::admission::Admission;
 use crate::gateway::{Gateway, GatewayLimits, ModelFront, discover};
-use crate::joining::{Announcer, remember};
+use crate::joining::{Announcer, doors, remember};
 use crate::links::Links;
 use crate::membership::gossip::Gossip;
 use crate::membership::{DoorRules, Membership};
@@ -212,7 +212,7 @@ impl Node {
         };
         let doors = doors(&membership, weights.answered(), config.join, config.invite.as_ref());
         let (serving, sent) = weights.into_parts(gateway.clone());
-        let events = tokio::spawn(take_events(events, own, roles.clone()));
+        let events = tokio::spawn(take_events(net.clone(), events, own, roles.clone()));
         let tasks = vec![serving, events, directories, tokio::spawn(take_arrivals(arrivals, roles))];
         let peer = net.peer();
         let mut node = Self {
@@ -387,20 +387,6 @@ impl Loaded {
         };
         Ok(Self { front, span })
     }
-}
-
-/// Who may let this node in, as far as it was told: first who answered it already, if that one may.
-fn doors(membership: &Membership, answered: Option<Peer>, join: Option<Peer>, invite: Option<&Invite>) -> Vec<Peer> {
-    let named = invite.iter().flat_map(|invite| invite.terms.gateways.clone());
-    let mut named: Vec<Peer> = join.into_iter().chain(named).collect();
-    let known = membership.doors();
-    let may = |peer: &Peer| known.contains(&peer.node) || named.iter().any(|door| door.node == peer.node);
-    if let Some(answered) = answered.filter(|peer| !named.is_empty() && may(peer)) {
-        named.insert(0, answered);
-    }
-    let mut met = std::collections::BTreeSet::new();
-    named.retain(|door| met.insert(door.node));
-    named
 }
 
 /// The door of a node at `bind`. Nobody but its own machine reaches a loopback address. A member has one too: it may become a doorkeeper.

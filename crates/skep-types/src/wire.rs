@@ -40,6 +40,9 @@
 //! One bidirectional stream for each exchange of what both know about who lets others in and who was removed: a [`RegisterHello`] one
 //! way, [`RegisterPage`]s both ways.
 //!
+//! # Dial-back (member ↔ member)
+//! One bidirectional stream for each question: one [`DialAsk`] one way, one [`DialReply`] the other.
+//!
 //! # Output
 //! A session is opened for one of two outputs, see [`Output`]. A vector speaks of a whole text or image, every position of which
 //! sees all others. So each of its frames carries all of the session's positions: `pos` is 0 and `rows` the `max_positions` of the
@@ -49,11 +52,13 @@ use crate::{BlockRange, Invite, ModelId, NodeId, Pass};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::{fmt, net::SocketAddr};
 
+mod dial;
 mod figures;
 mod frame;
 mod register;
 mod store;
 
+pub use dial::{DialAsk, DialReply};
 pub use figures::NodeFigures;
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameError, FrameHeader, HopReport, Payload};
 pub use register::{MAX_DOOR_ADDRS, MAX_DOORS, MAX_REGISTER_PAGES, PAGE_REMOVALS, RegisterHello, RegisterPage};

@@ -88,6 +88,19 @@ fn control_messages_have_these_bytes() {
 }
 
 #[test]
+fn who_asks_to_be_dialled_back_has_these_bytes() {
+    assert_eq!(hex(&borsh::to_vec(&DialAsk { pass: None, port: 4433 }).unwrap()), "005111");
+    let addr = "127.0.0.1:4433".parse().unwrap();
+    assert_eq!(hex(&borsh::to_vec(&DialReply::Reached { addr }).unwrap()), "00007f0000015111");
+    assert_eq!(hex(&borsh::to_vec(&DialReply::Silent { addr }).unwrap()), "01007f0000015111");
+    assert_eq!(hex(&borsh::to_vec(&DialReply::Relayed).unwrap()), "02");
+    let refused = |length| DialReply::Refused { reason: "x".repeat(length) };
+    assert_eq!(hex(&borsh::to_vec(&refused(1)).unwrap()), "030100000078");
+    assert_eq!((refused(512).fault(), refused(513).fault()), (None, Some("its reason is too long")));
+    assert!(borsh::from_slice::<DialAsk>(&[0, 0x51]).is_err() && borsh::from_slice::<DialReply>(&[4]).is_err());
+}
+
+#[test]
 fn joins_have_these_bytes() {
     let peer = Peer { node: NodeId([1; 32]), addrs: vec!["127.0.0.1:4433".parse().unwrap()] };
     let blocks = Some(BlockRange::new(2, 4).unwrap());

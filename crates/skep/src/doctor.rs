@@ -65,6 +65,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Error> {
         )),
     }
     let client = Client::new(&args.ask.api);
+    findings.extend(client.get("/skep/v1/reach").ok().and_then(|reach| reach_found(&reach)));
     findings.extend(members_found(client.get("/skep/v1/network").ok(), &args.ask.api, gateway.is_some()));
     show(&findings, args.ask.json)
 }
@@ -135,6 +136,37 @@ async fn gateway_found(net: &Net, gateway: &Peer, has_relay: bool) -> Finding {
         .with("It works, more slowly; a port forwarded on either side, or a router that keeps ports, makes it direct."),
         Err(fault) => Finding::bad("gateway", format!("The gateway {name} cannot be reached: {fault}."), advice),
     }
+}
+
+/// Whether members reach the machine that runs here when they dial it back. Who cannot be reached from outside says most.
+fn reach_found(reach: &Value) -> Option<Finding> {
+    let at = |place: &str| reach[place].as_str().map(str::to_owned);
+    let found = |says: String| Finding::good("outside", says);
+    if let Some(addr) = at("outside") {
+        return Some(found(format!(
+            "A member dialled this machine back at {addr} and reached it: it is reachable from outside."
+        )));
+    }
+    if let Some(addr) = at("silent") {
+        let says = format!(
+            "A member dialled this machine back at {addr} and did not reach it: it is not reachable from outside."
+        );
+        return Some(found(says).with(
+            "Others reach it where it dials them, or through a relay. A port of its router that is forwarded to the port of --listen, both \
+             with the same number, makes it reachable.",
+        ));
+    }
+    if let Some(addr) = at("inside") {
+        return Some(found(format!(
+            "A member dialled this machine back at {addr}, in the same home or office, and reached it."
+        )));
+    }
+    let relayed = reach["relayed"].as_u64().is_some_and(|members| members > 0);
+    relayed.then(|| {
+        found("Members see this machine only through the relay.".into()).with(
+            "It works, more slowly. A port of its router that is forwarded to the port of --listen makes a direct path.",
+        )
+    })
 }
 
 /// How the gateway that runs here reaches its nodes.
@@ -231,6 +263,18 @@ mod tests {
         );
         assert!(found[2].advice.is_some());
         assert!(members_found(None, "http://x", true)[0].says.contains("nobody answers at http://x"));
+    }
+
+    #[test]
+    fn who_is_reachable_from_outside_is_told_from_who_is_not() {
+        let says = |reach: Value| reach_found(&reach).map(|found| (found.says, found.advice.is_some()));
+        let (outside, advised) = says(json!({"outside": "192.0.2.1:7", "silent": "192.0.2.1:7"})).unwrap();
+        assert!(outside.contains("reachable from outside") && !outside.contains(" not ") && !advised);
+        let (silent, advised) = says(json!({"silent": "192.0.2.1:7", "inside": "10.0.0.1:7"})).unwrap();
+        assert!(silent.contains("is not reachable from outside") && advised);
+        assert!(says(json!({"inside": "10.0.0.1:7", "relayed": 1})).unwrap().0.contains("in the same home or office"));
+        assert!(says(json!({"relayed": 1})).unwrap().0.contains("only through the relay"));
+        assert_eq!(says(json!({"relayed": 0, "answered": 0})), None);
     }
 
     #[test]

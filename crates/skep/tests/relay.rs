@@ -89,11 +89,27 @@ impl World {
 
     /// What the doctor finds at the node's place.
     fn doctor(&self, check: &str) -> (bool, String) {
+        self.finding(check).unwrap()
+    }
+
+    /// What it finds once a member dialled the node back directly: it may know none yet, or know it through the relay yet.
+    fn dialled_back(&self) -> String {
+        let begun = Instant::now();
+        loop {
+            match self.finding("outside") {
+                Some((_, says)) if says.contains("dialled") => return says,
+                other => assert!(begun.elapsed() < SOON, "nobody dialled back: {other:?}"),
+            }
+            std::thread::sleep(250 * MS);
+        }
+    }
+
+    fn finding(&self, check: &str) -> Option<(bool, String)> {
         let words = ["doctor", &self.link, "--json"];
         let found: Value =
             serde_json::from_str(&printed(skep(&self.at_node, self.folders[2].path()).args(words)).unwrap()).unwrap();
-        let found = found["findings"].as_array().unwrap().iter().find(|one| one["check"] == check).unwrap().clone();
-        (found["good"].as_bool().unwrap(), found["says"].as_str().unwrap().to_owned())
+        let found = found["findings"].as_array().unwrap().iter().find(|one| one["check"] == check)?.clone();
+        Some((found["good"].as_bool().unwrap(), found["says"].as_str().unwrap().to_owned()))
     }
 }
 
@@ -120,6 +136,10 @@ fn processes_behind_routers_answer_through_the_relay_and_leave_it_when_a_direct_
     world.answers();
     let (good, says) = world.doctor("gateway");
     assert!(good && says.contains("answers directly"), "{says}");
+    // The router lets in answers only, and a member that dials back is none.
+    let says = world.dialled_back();
+    let router = world.homes[1].router().address().to_string();
+    assert!(says.contains(&router) && says.contains("is not reachable from outside"), "{says}");
 }
 
 #[test]
@@ -136,4 +156,6 @@ fn processes_in_one_home_speak_directly_although_there_is_a_relay() {
     world.answers();
     let (good, says) = world.doctor("gateway");
     assert!(good && says.contains(&format!("answers directly at {}", world.at_gateway.address())), "{says}");
+    let says = world.dialled_back();
+    assert!(says.contains("in the same home or office, and reached it"), "{says}");
 }

@@ -53,6 +53,8 @@ fn the_network_is_shown_and_a_node_unplugged() {
 #[test]
 fn members_are_listed_and_removed() {
     let server = server();
+    let reach = json!({"outside": null, "silent": "192.0.2.7:7", "inside": null, "relayed": 0, "answered": 1});
+    assert_eq!(server.get("/skep/v1/reach").json(), reach);
     let members = server.get("/skep/v1/members").json()["members"].clone();
     assert_eq!((&members[0]["id"], &members[0]["role"]), (&json!(node(7)), &json!("first")));
     assert_eq!((&members[1]["alive"], &members[1]["pass_until"]), (&json!(true), &json!(null)));

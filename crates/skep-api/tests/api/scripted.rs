@@ -258,6 +258,10 @@ impl Backend for Scripted {
         Ok(Invite { terms, by: None, signature: [5; 64] })
     }
 
+    async fn reach(&self) -> Reach {
+        Reach { silent: Some("192.0.2.7:7".parse().unwrap()), answered: 1, ..Reach::default() }
+    }
+
     fn members(&self) -> Vec<MemberView> {
         let view = |id, role| MemberView { id, role, alive: Some(true), blocks: None, pass_until: None, by: None };
         vec![view(node(7), "first"), view(node(1), "member")]

@@ -4,9 +4,10 @@ use crate::gateway::Gateway;
 use crate::links::{Arrival, arrived_control, arrived_data};
 use crate::membership::Membership;
 use crate::membership::gossip::Gossip;
+use crate::reach::Dials;
 use crate::stage_host::StageHost;
 use crate::swarm::Swarm;
-use skep_net::NetEvent;
+use skep_net::{Net, NetEvent};
 use skep_session::Input;
 use skep_types::NodeId;
 use skep_types::wire::{Frame, JoinReply, Payload, StreamHello};
@@ -22,7 +23,13 @@ pub(super) struct Roles {
     pub(super) gossip: Gossip,
 }
 
-pub(super) async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc::Sender<Arrival>, roles: Roles) {
+pub(super) async fn take_events(
+    net: Net,
+    mut events: mpsc::Receiver<NetEvent>,
+    own: mpsc::Sender<Arrival>,
+    roles: Roles,
+) {
+    let dials = Dials::default();
     while let Some(event) = events.recv().await {
         match event {
             // A node computes for the members of its network, and for nobody else who can reach it.
@@ -36,6 +43,10 @@ pub(super) async fn take_events(mut events: mpsc::Receiver<NetEvent>, own: mpsc:
                 if roles.membership.admits(from, hello.pass.as_ref()) {
                     roles.swarm.listen(from, messages);
                 }
+            }
+            NetEvent::Dial { from, ask, reply } => {
+                let (dials, net, membership) = (dials.clone(), net.clone(), roles.membership.clone());
+                tokio::spawn(async move { reply.send(dials.answer(&net, &membership, from, ask).await).await });
             }
             NetEvent::Register { from, hello, tell, told } => {
                 tokio::spawn(roles.gossip.clone().answer(from, hello, tell, told));
