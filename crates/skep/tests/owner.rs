@@ -27,12 +27,14 @@ const SOON: Duration = Duration::from_secs(120);
 const SAMPLE: Duration = Duration::from_secs(2);
 const CPU_PERCENT: u64 = 40;
 const CPU_PERCENT_IN_USE: u64 = 10;
+/// Less than the machine takes when nothing limits it.
+const PRESSED_PERCENT: u64 = 5;
 const TOKENS: u32 = 120;
 
-/// Three processes that anybody could reach: two with the first blocks and the last, and the owner's with the last as well.
+/// Processes that anybody could reach: one with the first blocks, the owner's with the last, and perhaps a spare with these as well.
 struct Network {
     gateway: Up,
-    _spare: Up,
+    _spare: Option<Up>,
     lender: Up,
     /// What the owner's machine says of itself.
     sensors: PathBuf,
@@ -44,12 +46,12 @@ fn api(node: &Up) -> &str {
 }
 
 impl Network {
-    fn start() -> Self {
+    fn start(has_spare: bool) -> Self {
         let homes: Vec<TempDir> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
         let sensors = homes[2].path().join("sensors");
         let gateway = up(homes[0].path(), &["--port", "0", "--listen", "0.0.0.0:0", "--blocks", "0..4"]);
         let link = succeed(skep(homes[0].path()).args(["invite", "--api", api(&gateway)]));
-        let spare = up(homes[1].path(), &["--port", "0", "--blocks", "4..8", &link]);
+        let spare = has_spare.then(|| up(homes[1].path(), &["--port", "0", "--blocks", "4..8", &link]));
         let (cpu, in_use) = (CPU_PERCENT.to_string(), CPU_PERCENT_IN_USE.to_string());
         let lender = up(
             homes[2].path(),
@@ -226,13 +228,33 @@ fn own_question(network: &Network, expected: &str) {
     assert_eq!(machine["state"], "paused");
 }
 
-#[test]
-fn an_owner_is_never_in_the_way_of_processes_that_ask() {
+fn expected() -> String {
     let whole = tempfile::tempdir().unwrap();
     let alone = up(whole.path(), &["--port", "0", "--ephemeral"]);
-    let expected = stream(api(&alone), &body(TOKENS, None)).read_to_end().text;
-    drop(alone);
-    let network = Network::start();
+    stream(api(&alone), &body(TOKENS, None)).read_to_end().text
+}
+
+#[test]
+fn a_machine_that_all_answers_need_keeps_to_its_cap() {
+    let expected = expected();
+    let network = Network::start(false);
+    let askers = Askers::start(3, api(&network.gateway), &expected);
+    network.until("work for others", |machine| machine["use"]["work"].as_u64().unwrap() > 0);
+    let pid = network.lender.child.id();
+    let mut worst = [0.0; 2];
+    for (worst, cap) in worst.iter_mut().zip([100, PRESSED_PERCENT]) {
+        network.set("share.cpu_percent", &json!(cap));
+        network.until("the cap", |machine| machine["caps"]["cpu_percent"] == cap);
+        *worst = under_cap(pid, cap, 5 * SAMPLE);
+    }
+    askers.end();
+    assert!(worst[0] > PRESSED_PERCENT as f64, "without a cap it takes less, so nothing was shown");
+}
+
+#[test]
+fn an_owner_is_never_in_the_way_of_processes_that_ask() {
+    let expected = expected();
+    let network = Network::start(true);
     let seconds = std::env::var("SKEP_OWNER_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let (begun, how_long) = (Instant::now(), Duration::from_secs(seconds));
     let askers = Askers::start(3, api(&network.gateway), &expected);
