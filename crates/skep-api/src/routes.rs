@@ -233,9 +233,9 @@ async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, begun: Instant) -
 /// the text so far.
 async fn resume<B: Backend>(State(api): State<Api<B>>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let prefixes = Kind::ALL.map(|kind| (kind.prefix(), Some(kind))).into_iter().chain([(responses::PREFIX, None)]);
-    let known = prefixes.filter_map(|(prefix, kind)| Some((prefix, kind, id.strip_prefix(prefix)?.parse().ok()?)));
-    let Some((prefix, kind, answer)) = known.into_iter().next() else {
+    let mut prefixes = Kind::ALL.map(|kind| (kind.prefix(), Some(kind))).into_iter().chain([(responses::PREFIX, None)]);
+    let known = prefixes.find_map(|(prefix, kind)| Some((prefix, kind, id.strip_prefix(prefix)?.parse().ok()?)));
+    let Some((prefix, kind, answer)) = known else {
         let hint = "the `id` of each piece of a stream, such as `chatcmpl-…`, is one";
         return Err(
             ApiError::refuse(StatusCode::NOT_FOUND, format!("`{id}` is no answer's id"), hint).code("no_answer")

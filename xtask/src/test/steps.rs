@@ -142,6 +142,9 @@ fn build_release(kit: &Kit) -> Result<(), String> {
     shell::run(&mut kit.cargo("build --release --locked --package skep"))
 }
 
+/// What the clients have in common is a module of its own, and Python would leave a compiled copy beside it.
+const NO_BYTECODE: &str = "-B";
+
 fn openai(kit: &mut Kit) -> Outcome {
     python_client(kit, "openai_client.py")
 }
@@ -159,7 +162,7 @@ fn embeddings(kit: &mut Kit) -> Outcome {
         convert.arg(&model).args(["--name", "all-MiniLM-L6-v2"]);
         let converted = shell::run(kit.lend(&mut convert));
         let check = |demo: &Demo| {
-            let mut command = shell::command(&python, "", &kit.root);
+            let mut command = shell::command(&python, NO_BYTECODE, &kit.root);
             command.arg(&path).args([&demo.api, &demo.model]);
             shell::run(kit.lend(&mut command))
         };
@@ -187,7 +190,7 @@ fn python_client(kit: &mut Kit, script: &str) -> Outcome {
     }
     or_skip(kit.python(), |python| {
         Outcome::of(with_demo(kit, |demo| {
-            let mut command = shell::command(&python, "", &kit.root);
+            let mut command = shell::command(&python, NO_BYTECODE, &kit.root);
             command.arg(&path).args([&demo.api, &demo.model]);
             shell::run(kit.lend(&mut command))
         }))

@@ -5,21 +5,16 @@ Needs: litellm==1.83.0. Exits 0 when every check passed, else 1 at the first tha
 """
 
 import os
-import sys
 
 # Without this, litellm fetches a list of prices from the internet when it is imported.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm
+from client import API, MODEL, passed, run
 
-API, MODEL = sys.argv[1].removesuffix("/").removesuffix("/v1"), sys.argv[2]
 MESSAGES = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "Tell me a story."}]
 OPTIONS = {"model": f"openai/{MODEL}", "api_base": f"{API}/v1", "api_key": "none", "messages": MESSAGES}
 OPTIONS |= {"max_tokens": 24, "temperature": 0, "num_retries": 0, "timeout": 60}
-
-
-def passed(what):
-    print(f"ok: {what}", flush=True)
 
 
 def main():
@@ -51,8 +46,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception as error:
-        print(f"FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        raise
+    run(main)

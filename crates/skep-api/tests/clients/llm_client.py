@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 
-API, MODEL = sys.argv[1].removesuffix("/").removesuffix("/v1"), sys.argv[2]
+from client import API, MODEL, passed, run
+
 CONFIG = f"""- model_id: skep
   model_name: {MODEL}
   api_base: {API}/v1
@@ -33,17 +34,13 @@ def main():
         pathlib.Path(home, "extra-openai-models.yaml").write_text(CONFIG)
         streamed = ask(home, "Tell me a story.")
         assert streamed, "nothing was said"
-        print("ok: it streams an answer", flush=True)
+        passed("it streams an answer")
         whole = ask(home, "--no-stream", "Tell me a story.")
         assert whole == streamed, (whole, streamed)
-        print("ok: the same answer comes whole", flush=True)
+        passed("the same answer comes whole")
         assert ask(home, "-c", "And then?"), "nothing was said"
-        print("ok: a conversation goes on", flush=True)
+        passed("a conversation goes on")
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception as error:
-        print(f"FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        raise
+    run(main)

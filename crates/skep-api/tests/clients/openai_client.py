@@ -5,20 +5,15 @@ Needs: openai==3.52.0 (and httpx, which it brings). Exits 0 when every check pas
 """
 
 import json
-import sys
 import time
 import urllib.request
 
 import openai
+from client import API, MODEL, passed, run
 
-API, MODEL = sys.argv[1].removesuffix("/").removesuffix("/v1"), sys.argv[2]
 CLIENT = openai.OpenAI(base_url=f"{API}/v1", api_key="none", max_retries=0, timeout=60)
 MESSAGES = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "Tell me a story."}]
 PROMPT = "Once upon a time"
-
-
-def passed(what):
-    print(f"ok: {what}", flush=True)
 
 
 def chat(**options):
@@ -183,8 +178,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception as error:
-        print(f"FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        raise
+    run(main)

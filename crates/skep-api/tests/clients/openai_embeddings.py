@@ -4,18 +4,12 @@ Usage: openai_embeddings.py http://127.0.0.1:PORT MODEL
 Needs: openai==3.52.0 (and httpx, which it brings), numpy. Exits 0 when every check passed, else 1 at the first that did not.
 """
 
-import sys
-
 import numpy
 import openai
+from client import API, MODEL, passed, run
 
-API, MODEL = sys.argv[1].removesuffix("/").removesuffix("/v1"), sys.argv[2]
 CLIENT = openai.OpenAI(base_url=f"{API}/v1", api_key="none", max_retries=0, timeout=60)
 TEXTS = ["A bee collects nectar.", "Insects gather food from flowers.", "The central bank raised its rates."]
-
-
-def passed(what):
-    print(f"ok: {what}", flush=True)
 
 
 def embed(text, **options):
@@ -64,8 +58,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception as error:
-        print(f"FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        raise
+    run(main)
