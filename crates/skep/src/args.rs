@@ -1,7 +1,12 @@
 //! The command line.
 
+use crate::generate::{CompletionsArgs, ManualArgs};
+use crate::log::LogsArgs;
 use crate::machine::parse_time;
+use crate::service::ServiceCommand;
 use crate::settings::ShareFlags;
+use crate::top::TopArgs;
+use crate::uninstall::UninstallArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use skep_kernels::Isa;
 use skep_node::{DoorRules, MAX_INVITE_HOURS};
@@ -56,6 +61,10 @@ pub(crate) enum Command {
     Finish(AskArgs),
     /// Show what of this machine may be used now, beside what is
     Limits(AskArgs),
+    /// Watch all that live: what is lent and used, the nodes, the last answer
+    Top(TopArgs),
+    /// Show what happened on this machine
+    Logs(LogsArgs),
     /// Show how fast each node is, how far away, and what it has room for, as measured
     Peers(AskArgs),
     /// Show the route of the last answer and of the next one, and why it is that one
@@ -71,6 +80,22 @@ pub(crate) enum Command {
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Run Skep from when this machine starts, without a window
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Remove what Skep keeps on this machine, after it said what that is
+    Uninstall(UninstallArgs),
+    /// Print what a shell needs to complete commands
+    Completions(CompletionsArgs),
+    /// Print the manual's page, or write all pages into a folder
+    Manual(ManualArgs),
+}
+
+impl Command {
+    /// Whether what happens is worth keeping: that of a node that will be here again.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self, Self::Up(args) if !args.ephemeral)
+    }
 }
 
 #[derive(Debug, Subcommand)]

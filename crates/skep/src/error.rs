@@ -48,6 +48,12 @@ pub(crate) enum Error {
     /// The relay cannot run.
     #[error(transparent)]
     Relay(#[from] RelayFault),
+    /// The system's manager of services refused.
+    #[error("systemd refuses `{what}`: {reason}")]
+    Service { what: String, reason: String },
+    /// A node runs on the folder that would be removed.
+    #[error("a node runs on {}", folder.display())]
+    Running { folder: PathBuf },
     /// The system refused something.
     #[error("{what}: {source}")]
     System { what: String, source: std::io::Error },
@@ -151,6 +157,10 @@ impl Error {
             }
             Self::Relay(_) => "choose another address with --listen".into(),
             Self::System { source, .. } => system_hint(source).into(),
+            Self::Service { .. } => {
+                "a service wants systemd and a login session of the user; elsewhere start `skep up` with what starts your programs, and `--print` shows the unit".into()
+            }
+            Self::Running { .. } => "end it first: Ctrl-C where it runs, or `skep service remove`".into(),
             Self::NodeEnded { .. } | Self::NotReady { .. } => {
                 "its own message stands above; SKEP_LOG=info shows more".into()
             }
@@ -184,6 +194,8 @@ impl Error {
             Self::PortInUse { .. }
             | Self::PulledTwice { .. }
             | Self::Relay(_)
+            | Self::Service { .. }
+            | Self::Running { .. }
             | Self::System { .. }
             | Self::NoInstructions { .. }
             | Self::Node(

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const PATH: &str = "/skep/v1/machine";
+/// What others may use of a machine that is not lent.
+const NOTHING: &str = "nothing";
 
 /// Lends nothing, for good or for a while.
 pub(crate) fn pause(args: &PauseArgs) -> Result<(), Error> {
@@ -71,26 +73,28 @@ pub(crate) fn sentence(machine: &Value) -> String {
         }
         _ => {
             let reason = &machine["reason"];
-            let ends = machine["until_ms"].as_u64().map(until).unwrap_or_default();
+            // What the owner said ends when it was said to; what sensors say may go on.
+            let least = if reason["code"] == "owner" { "" } else { " at least" };
+            let ends = machine["until_ms"].as_u64().map(|at| format!(", for {}{least}", left(at))).unwrap_or_default();
             format!("this machine is not lent: {}{ends}. {}", text(&reason["text"]), text(&reason["remedy"]))
         }
     }
 }
 
 /// From now to that moment.
-fn until(at_ms: u64) -> String {
+fn left(at_ms: u64) -> HumanDuration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let left = Duration::from_millis(at_ms).saturating_sub(now);
-    format!(", for {} at least", HumanDuration(left))
+    HumanDuration(Duration::from_millis(at_ms).saturating_sub(now))
 }
 
-fn rows(machine: &Value) -> Vec<(&'static str, String, String)> {
+/// Each thing that is lent: its name, what may be used of it, what is.
+pub(crate) fn rows(machine: &Value) -> Vec<(&'static str, String, String)> {
     let (caps, used) = (&machine["caps"], &machine["use"]);
     let paused = caps.is_null();
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let bytes = |value: &Value| HumanBytes(number(value)).to_string();
     let allowed = |value: &Value, shown: &dyn Fn(&Value) -> String| match value {
-        _ if paused => "nothing".to_owned(),
+        _ if paused => NOTHING.to_owned(),
         Value::Null => "no limit".to_owned(),
         value => shown(value),
     };
@@ -99,14 +103,19 @@ fn rows(machine: &Value) -> Vec<(&'static str, String, String)> {
     let left = |value: &Value| format!("{} left today", HumanBytes(number(value)));
     let gpu = match &caps["gpu"] {
         Value::Bool(true) => "yes",
-        _ if paused => "nothing",
+        _ if paused => NOTHING,
         _ => "no",
     };
     vec![
         ("processors", allowed(&caps["cpu_percent"], &percent), percent(&used["cpu_percent"])),
         ("memory", allowed(&caps["memory_bytes"], &bytes), bytes(&used["memory_bytes"])),
         ("weights", String::new(), bytes(&used["weights_bytes"])),
-        ("disk", allowed(&caps["disk_bytes"], &bytes), bytes(&used["disk_bytes"])),
+        // What was fetched before stays there.
+        (
+            "disk",
+            if paused { "nothing more".into() } else { allowed(&caps["disk_bytes"], &bytes) },
+            bytes(&used["disk_bytes"]),
+        ),
         ("graphics", gpu.to_owned(), "no".to_owned()),
         ("sending", allowed(&caps["upload"], &rate), rate(&used["upload"])),
         ("receiving", allowed(&caps["download"], &rate), rate(&used["download"])),

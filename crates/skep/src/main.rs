@@ -12,17 +12,22 @@ mod demo;
 mod doctor;
 mod download;
 mod error;
+mod generate;
 mod home;
 mod inspect;
 mod invite;
+mod log;
 mod machine;
 mod members;
 mod output;
 mod peers;
 mod pull;
 mod relay;
+mod service;
 mod settings;
 mod status;
+mod top;
+mod uninstall;
 mod up;
 mod weights;
 
@@ -33,7 +38,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    start_log();
+    log::start(args.command.is_kept());
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,7 +69,13 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Models(args) => status::models(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),
         Command::Model(ModelCommand::List(args)) => pull::list(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Logs(args) => log::logs(&args),
         Command::Config(command) => config::run(command),
+        Command::Service(command) => service::run(&command),
+        Command::Uninstall(args) => uninstall::run(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Manual(args) => generate::manual(&args),
         Command::Bench(BenchCommand::Model(args)) => bench::run(&args),
     }
 }
@@ -72,11 +83,4 @@ fn run(args: Args) -> Result<(), Error> {
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|source| Error::System { what: "starting worker threads".into(), source })
-}
-
-/// Warnings go to standard error; `SKEP_LOG=info` shows more. The transport speaks of its own inner life, which our errors say better.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SKEP_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,iroh=off,noq=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

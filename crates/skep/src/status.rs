@@ -19,17 +19,32 @@ pub(crate) fn run(args: &AskArgs) -> Result<(), Error> {
     if let Some(machine) = machine {
         output::line(machine::sentence(&machine))?;
     }
-    let model = &network["model"];
-    let blocks = model["blocks"].as_u64().unwrap_or(0);
-    output::line(format!("model {} ({blocks} blocks), {} answers under way", text(&model["name"]), network["active"]))?;
-    output::line("\n  node         state   process   round trip   blocks")?;
-    for node in network["nodes"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        output::line(row(node, blocks))?;
-    }
+    output::line(format!("{}\n", headline(&network)))?;
+    output::line(HEADER)?;
+    rows(&network).into_iter().try_for_each(output::line)?;
     if network["last_answer"].is_object() {
         output::line(format!("\nlast answer: {}", explain(&network["last_answer"])))?;
     }
     Ok(())
+}
+
+/// What stands over [`rows`].
+pub(crate) const HEADER: &str = "  node         state   process   round trip   blocks";
+
+/// The model, and how much it is asked.
+pub(crate) fn headline(network: &Value) -> String {
+    let name = text(&network["model"]["name"]);
+    format!("model {name} ({} blocks), {} answers under way", blocks(network), network["active"])
+}
+
+/// A line for each node.
+pub(crate) fn rows(network: &Value) -> Vec<String> {
+    let nodes = network["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    nodes.iter().map(|node| row(node, blocks(network))).collect()
+}
+
+fn blocks(network: &Value) -> u64 {
+    network["model"]["blocks"].as_u64().unwrap_or(0)
 }
 
 fn row(node: &Value, blocks: u64) -> String {

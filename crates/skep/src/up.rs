@@ -4,6 +4,7 @@ use crate::args::{DEFAULT_PORT, UpArgs};
 use crate::error::Error;
 use crate::home;
 use crate::invite;
+use crate::log;
 use crate::output;
 use crate::settings;
 use crate::weights::{self, Held};
@@ -24,6 +25,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     if args.end_with_stdin {
         end_with_stdin()?;
     }
+    log::begin(args.ephemeral);
     // Settings that are refused are told before anything slow.
     settings::layers(&args.share)?;
     let invite = match (&args.link, args.lan) {
@@ -86,6 +88,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
         }
     }
     node.close().await;
+    tracing::info!("this node ended");
     Ok(())
 }
 
@@ -128,7 +131,8 @@ fn announce(
     fetched: Option<&Fetched>,
 ) -> Result<(), Error> {
     let limits = stage_limits(args.threads, args.memory);
-    let peer = skep_net::format_peer(node.peer());
+    let (peer, version) = (skep_net::format_peer(node.peer()), env!("CARGO_PKG_VERSION"));
+    tracing::info!(version, node = %node.peer().node.short(), model = %node.model().short(), "this node started");
     if args.json {
         let line = serde_json::json!({
             "api": api, "model": node.model(), "peer": peer,

@@ -21,6 +21,8 @@ impl Timeline {
         let now = Some((state, reason.map(|reason| reason.code)));
         if self.now != now {
             self.now = now;
+            let reason_text = reason.map(|reason| reason.text.as_str());
+            tracing::info!(?state, reason = reason_text, "what is lent of this machine changed");
             self.entries.push_back(TimelineEntry {
                 from_ms: now_ms,
                 state,
