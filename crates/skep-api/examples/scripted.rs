@@ -6,7 +6,7 @@
 mod scripted;
 
 use scripted::{Script, Scripted, summary};
-use skep_api::{ApiConfig, router, serve};
+use skep_api::{ApiConfig, Patience, router, serve};
 use skep_node::{Event, FinishReason, GenerateError, GenerateRequest, Prompt};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
@@ -67,5 +67,5 @@ async fn main() -> io::Result<()> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
     let shutdown = async { drop(tokio::signal::ctrl_c().await) };
-    serve(listener, router(Scripted::new(plan), ApiConfig::default()), shutdown).await
+    serve(listener, router(Scripted::new(plan), ApiConfig::default()), Patience::default(), shutdown).await
 }

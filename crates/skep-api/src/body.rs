@@ -11,8 +11,10 @@ const MAX_BODY: usize = 4 << 20;
 /// How much of a longer one is still read and thrown away. A client that is cut off while it sends sees a broken connection in
 /// place of the refusal.
 const MAX_DRAIN: usize = 64 << 20;
-/// How long a body may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a body may take, as the guard notes it on each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyPatience(pub(crate) Duration);
 
 /// The body of a request whose type is JSON.
 pub(crate) async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
@@ -25,9 +27,10 @@ pub(crate) async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
         )
         .code("unsupported_media_type"));
     }
-    let reading = tokio::time::timeout(PATIENCE, collect(request));
+    let patience = request.extensions().get::<BodyPatience>().map_or(Duration::from_secs(30), |patience| patience.0);
+    let reading = tokio::time::timeout(patience, collect(request));
     reading.await.unwrap_or_else(|_| {
-        let sentence = format!("the body did not come within {} seconds", PATIENCE.as_secs());
+        let sentence = format!("the body did not come within {} seconds", patience.as_secs_f32());
         Err(ApiError::refuse(StatusCode::REQUEST_TIMEOUT, sentence, "send it at once").code("timeout"))
     })
 }

@@ -98,6 +98,11 @@ impl ApiError {
         ErrorBody { error: ErrorObject { message: format!("{sentence}\nhint: {hint}"), kind, param, code } }
     }
 
+    /// Too much of something for a while; `kind` is what OpenAI's clients look at: `requests` or `tokens`.
+    pub(crate) fn limited(self, kind: &'static str, seconds: u64) -> Self {
+        self.kind(kind).code("rate_limit_exceeded").retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
     fn retry_after(mut self, seconds: u32) -> Self {
         self.0.retry_after = Some(seconds);
         self
@@ -174,6 +179,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(self.body())).into_response();
         if let Some(seconds) = retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -12,9 +12,10 @@
 //!   token after the first) and `stage0`, `stage1`, … (time that each stage held its frames, with the stage as `desc`).
 //!
 //! # Who may ask
-//! Whoever can reach the socket, except the pages of other web sites: see the module `guard`. Bind to a loopback address: whoever
-//! may ask may also make invites.
+//! Whoever is on this machine, and whoever elsewhere shows a key: see the module `access`. The pages of other web sites may not, wherever the
+//! browser is that shows them: see the module `guard`. How long and how many at once is said in the module `listen`.
 
+mod access;
 mod answer;
 mod backend;
 mod body;
@@ -22,6 +23,7 @@ mod embeddings;
 mod error;
 mod guard;
 mod images;
+mod listen;
 mod machine;
 mod messages;
 mod options;
@@ -30,25 +32,35 @@ mod request;
 mod responses;
 mod routes;
 mod stream;
+mod tally;
 
+pub use access::{KeyView, Keys, KeysFault, MAX_KEYS, MAX_LABEL, Scope, Terms};
 pub use backend::Backend;
+pub use listen::{Patience, serve};
 
-use axum::serve::ListenerExt;
-use std::future::Future;
-use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-
-/// How long answers under way may go on after the shutdown was asked for.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// What the owner may choose.
 #[derive(Debug, Clone, Default)]
 pub struct ApiConfig {
     /// Names under which this server may be reached, besides IP addresses and `localhost`; with a port, only at that port.
     pub allowed_hosts: Vec<String>,
+    /// The keys of machines elsewhere.
+    pub keys: Keys,
+    /// How other machines reach this one; `None` while they do not.
+    pub open: Option<Open>,
+    /// How long, and how many at once.
+    pub patience: Patience,
+}
+
+/// How other machines reach this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Open {
+    /// The port of the page and the API.
+    pub port: u16,
+    /// This machine's addresses as they are now, the likeliest first.
+    pub addresses: fn() -> Vec<IpAddr>,
 }
 
 /// What every request sees.
@@ -65,37 +77,4 @@ pub fn router<B: Backend>(backend: B, config: ApiConfig) -> axum::Router {
     let api = Api { backend, config: Arc::new(config), started: routes::now() };
     let guard = axum::middleware::from_fn_with_state(api.clone(), guard::guard::<B>);
     routes::routes().layer(guard).with_state(api)
-}
-
-/// Serves `router` on `listener` until `shutdown` completes. Answers under way then have two seconds to end.
-///
-/// # Errors
-/// What the operating system says of the listener.
-pub async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let (ask, mut asked) = watch::channel(false);
-    let signal = async move {
-        shutdown.await;
-        ask.send_replace(true);
-    };
-    // Pieces of text are small and must not wait for each other.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "pieces of text may be delayed");
-        }
-    });
-    let served = axum::serve(listener, router).with_graceful_shutdown(signal);
-    let end = async move {
-        // An error means that the sender is gone, which happens only once everything has ended.
-        if asked.wait_for(|asked| *asked).await.is_ok() {
-            tokio::time::sleep(GRACE).await;
-        }
-    };
-    tokio::select! {
-        result = served => result,
-        () = end => Ok(()),
-    }
 }

@@ -16,6 +16,11 @@ const POLICY: &str =
 /// Served at `/` by a build without the page.
 const WITHOUT: &str = "<!doctype html><meta charset=\"utf-8\"><title>Skep</title><p>This build of Skep has no page. Its API is at <a href=\"/v1/models\">/v1</a>.</p>";
 
+/// Whether a file of the page is at a path.
+pub(crate) fn is_file(path: &str) -> bool {
+    path == "/" || path.strip_prefix('/').is_some_and(|path| Dist::get(path).is_some())
+}
+
 /// The file at the request's path; `/` is `index.html`, and nothing else falls back to it.
 pub(crate) fn file(uri: &Uri, headers: &HeaderMap) -> Response {
     let path = match uri.path().trim_start_matches('/') {

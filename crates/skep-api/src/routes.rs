@@ -1,5 +1,6 @@
 //! What answers at which path.
 
+use crate::access::{self, Pass};
 use crate::answer::{self, Head, Kind, Pieces};
 use crate::backend::Backend;
 use crate::error::ApiError;
@@ -7,10 +8,11 @@ use crate::options::Options;
 use crate::request::{self, Ask};
 use crate::responses::{self, Echo, Response as Responded};
 use crate::stream::{Form, Stream, broken_off};
+use crate::tally::Tally;
 use crate::{Api, body, embeddings, images, machine, page};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -48,6 +50,10 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/skep/v1/unplug", post(unplug::<B>))
         .route("/skep/v1/machine", get(machine::show::<B>).post(machine::command::<B>))
         .route("/skep/v1/settings", get(machine::settings::<B>).put(machine::set::<B>))
+        .route("/skep/v1/keys", get(access::paths::list::<B>).post(access::paths::add::<B>))
+        .route("/skep/v1/keys/revoke", post(access::paths::revoke::<B>))
+        .route("/skep/v1/pair-code", post(access::paths::pair_code::<B>))
+        .route("/skep/v1/pair", post(access::paths::pair::<B>))
         .route("/v1/{*rest}", axum::routing::any(nothing))
         .route("/skep/{*rest}", axum::routing::any(nothing))
         .fallback(elsewhere)
@@ -178,21 +184,36 @@ async fn unplug<B: Backend>(State(api): State<Api<B>>, request: Request) -> Resu
     Err(ApiError::refuse(status, error.to_string(), hint).code(code))
 }
 
-async fn chat<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+type Whoever = Extension<Pass>;
+
+async fn chat<B: Backend>(
+    State(api): State<Api<B>>,
+    Extension(pass): Whoever,
+    request: Request,
+) -> Result<Response, ApiError> {
     let begun = Instant::now();
     let ask = request::chat(&body::read(request).await?)?;
-    answer(api, Kind::Chat, ask, begun).await
+    answer(api, Kind::Chat, ask, pass, begun).await
 }
 
-async fn completion<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+async fn completion<B: Backend>(
+    State(api): State<Api<B>>,
+    Extension(pass): Whoever,
+    request: Request,
+) -> Result<Response, ApiError> {
     let begun = Instant::now();
     let ask = request::completion(&body::read(request).await?)?;
-    answer(api, Kind::Text, ask, begun).await
+    answer(api, Kind::Text, ask, pass, begun).await
 }
 
-async fn embeddings<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+async fn embeddings<B: Backend>(
+    State(api): State<Api<B>>,
+    Extension(pass): Whoever,
+    request: Request,
+) -> Result<Response, ApiError> {
     let ask = embeddings::read(&body::read(request).await?, &api.backend.models())?;
     let made = api.backend.encode(ask.request).await?;
+    api.config.keys.charge(pass, made.prompt_tokens.into());
     let headers = headers(&route_header(&made.route), None, "application/json");
     Ok((headers, Json(embeddings::answer(made, ask.base64))).into_response())
 }
@@ -204,34 +225,50 @@ async fn classification<B: Backend>(State(api): State<Api<B>>, request: Request)
     Ok((headers, Json(images::answer(made, ask.top_k))).into_response())
 }
 
-async fn response<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+async fn response<B: Backend>(
+    State(api): State<Api<B>>,
+    Extension(pass): Whoever,
+    request: Request,
+) -> Result<Response, ApiError> {
     let begun = Instant::now();
     let (ask, echo) = responses::read(&body::read(request).await?)?;
     let (seed, stream) = (ask.request.sampling.seed, ask.stream);
     let generation = api.backend.generate(ask.request).await?;
+    let tally = Tally::begin(&api.config.keys, pass, generation.prompt_tokens);
     let form = Responded::new(Head::new(responses::PREFIX, now(), seed, &generation), echo);
     if stream {
-        streamed(form, generation, begun).await
+        streamed(form, generation, tally, begun).await
     } else {
-        collected(generation, |text, summary| form.whole(text, summary)).await
+        collected(generation, tally, |text, summary| form.whole(text, summary)).await
     }
 }
 
 /// Asks the gateway and waits for the first event; the rest is streamed or collected. When the client hangs up, the server drops
 /// this future or the body that it returned, and with it the [`Generation`].
-async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, begun: Instant) -> Result<Response, ApiError> {
+async fn answer<B: Backend>(
+    api: Api<B>,
+    kind: Kind,
+    ask: Ask,
+    pass: Pass,
+    begun: Instant,
+) -> Result<Response, ApiError> {
     let seed = ask.request.sampling.seed;
     let generation = api.backend.generate(ask.request).await?;
+    let tally = Tally::begin(&api.config.keys, pass, generation.prompt_tokens);
     let head = Head::new(kind.prefix(), now(), seed, &generation);
     if ask.stream {
-        return streamed(Pieces::new(kind, head, ask.include_usage), generation, begun).await;
+        return streamed(Pieces::new(kind, head, ask.include_usage), generation, tally, begun).await;
     }
-    collected(generation, |text, summary| answer::whole(kind, &head, &text, summary)).await
+    collected(generation, tally, |text, summary| answer::whole(kind, &head, &text, summary)).await
 }
 
 /// `GET /skep/v1/answers/ID`: the rest of an answer that broke off when this gateway's process ended, as a stream whose first piece is all of
 /// the text so far.
-async fn resume<B: Backend>(State(api): State<Api<B>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+async fn resume<B: Backend>(
+    State(api): State<Api<B>>,
+    Extension(pass): Whoever,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
     let begun = Instant::now();
     let mut prefixes = Kind::ALL.map(|kind| (kind.prefix(), Some(kind))).into_iter().chain([(responses::PREFIX, None)]);
     let known = prefixes.find_map(|(prefix, kind)| Some((prefix, kind, id.strip_prefix(prefix)?.parse().ok()?)));
@@ -242,39 +279,50 @@ async fn resume<B: Backend>(State(api): State<Api<B>>, Path(id): Path<String>) -
         );
     };
     let resumed = api.backend.resume(answer).await?;
+    let tally = Tally::go_on(&api.config.keys, pass);
     let head = Head::new(prefix, resumed.created, resumed.seed, &resumed.generation);
     match kind {
-        Some(kind) => streamed(Pieces::new(kind, head, false), resumed.generation, begun).await,
-        None => streamed(Responded::new(head, Echo::default()), resumed.generation, begun).await,
+        Some(kind) => streamed(Pieces::new(kind, head, false), resumed.generation, tally, begun).await,
+        None => streamed(Responded::new(head, Echo::default()), resumed.generation, tally, begun).await,
     }
 }
 
-async fn streamed(form: impl Form + 'static, mut generation: Generation, begun: Instant) -> Result<Response, ApiError> {
+async fn streamed(
+    form: impl Form + 'static,
+    mut generation: Generation,
+    tally: Tally,
+    begun: Instant,
+) -> Result<Response, ApiError> {
     let route = route_header(&generation.route);
     let first = generation.events.recv().await.unwrap_or_else(|| Err(broken_off()))?;
     let timing = format!("prefill;dur={:.3}", begun.elapsed().as_secs_f64() * 1000.0);
     let mut headers = headers(&route, Some(&timing), "text/event-stream");
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let stream = Stream::new(form, generation, first);
+    let stream = Stream::new(form, generation, tally, first);
     Ok((headers, Body::from_stream(stream.events())).into_response())
 }
 
 /// Waits for the whole answer, which `write` turns into a body.
 async fn collected(
     mut generation: Generation,
+    mut tally: Tally,
     write: impl FnOnce(String, &Summary) -> Result<Vec<u8>, serde_json::Error>,
 ) -> Result<Response, ApiError> {
     let route = route_header(&generation.route);
-    let (text, summary) = collect(&mut generation).await?;
+    let (text, summary) = collect(&mut generation, &mut tally).await?;
     let body = write(text, &summary).map_err(|error| GenerateError::Failed { reason: error.to_string() })?;
     let headers = headers(&route, Some(&whole_timing(&summary)), "application/json");
     Ok((headers, body).into_response())
 }
 
-async fn collect(generation: &mut Generation) -> Result<(String, Box<Summary>), GenerateError> {
+async fn collect(generation: &mut Generation, tally: &mut Tally) -> Result<(String, Box<Summary>), ApiError> {
     let mut whole = String::new();
     loop {
-        match generation.events.recv().await.unwrap_or_else(|| Err(broken_off()))? {
+        let event = generation.events.recv().await.unwrap_or_else(|| Err(broken_off()));
+        if !tally.take(&event) {
+            return Err(access::over());
+        }
+        match event? {
             Event::Text { text, .. } => whole.push_str(&text),
             Event::Done(summary) => return Ok((whole, summary)),
         }

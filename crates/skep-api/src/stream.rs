@@ -1,6 +1,8 @@
 //! An answer as server-sent events, whatever their form.
 
+use crate::access;
 use crate::error::ApiError;
+use crate::tally::Tally;
 use axum::body::Bytes;
 use serde::Serialize;
 use skep_node::{Event, GenerateError, Generation, Summary};
@@ -30,6 +32,7 @@ pub(crate) type Written = Result<Vec<Bytes>, serde_json::Error>;
 pub(crate) struct Stream<F> {
     form: F,
     generation: Generation,
+    tally: Tally,
     /// Events that are written but not sent yet.
     ready: VecDeque<Bytes>,
     ended: bool,
@@ -37,9 +40,9 @@ pub(crate) struct Stream<F> {
 
 impl<F: Form> Stream<F> {
     /// A stream that begins with `first`, the first event of `generation`.
-    pub(crate) fn new(mut form: F, generation: Generation, first: Event) -> Self {
+    pub(crate) fn new(mut form: F, generation: Generation, tally: Tally, first: Event) -> Self {
         let begin = form.begin();
-        let mut stream = Self { form, generation, ready: VecDeque::new(), ended: false };
+        let mut stream = Self { form, generation, tally, ready: VecDeque::new(), ended: false };
         stream.write(begin);
         stream.take(Ok(first));
         stream
@@ -65,6 +68,9 @@ impl<F: Form> Stream<F> {
 
     /// Writes what an event of the generation means.
     fn take(&mut self, event: Result<Event, GenerateError>) {
+        if !self.tally.take(&event) {
+            return self.end(access::over());
+        }
         match event {
             Ok(Event::Text { text, .. }) if text.is_empty() => {}
             Ok(Event::Text { text, .. }) => {
@@ -89,8 +95,12 @@ impl<F: Form> Stream<F> {
 
     fn fail(&mut self, error: GenerateError) {
         tracing::warn!(%error, "an answer broke off");
+        self.end(ApiError::from(error));
+    }
+
+    fn end(&mut self, error: ApiError) {
         // The body of an error is made of texts and nulls, which always have a JSON form.
-        self.ready.extend(self.form.fail(ApiError::from(error)).unwrap_or_default());
+        self.ready.extend(self.form.fail(error).unwrap_or_default());
         self.ended = true;
     }
 }

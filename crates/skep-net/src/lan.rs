@@ -9,7 +9,7 @@ use crate::is_signed;
 use skep_types::{Invite, MAX_INVITE_LINK_CHARS};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
@@ -78,6 +78,15 @@ async fn interfaces() -> Vec<Ipv4Addr> {
         up.flat_map(|interface| interface.ipv4_addrs()).collect()
     });
     listed.await.unwrap_or_default()
+}
+
+/// Addresses of version 4 by which others of the local network may reach this machine: those of the interface that leads to the internet first, those
+/// of tunnels last. It asks the system, which takes some milliseconds.
+pub fn own_addresses() -> Vec<IpAddr> {
+    let mut up: Vec<_> = netdev::get_interfaces().into_iter().filter(|interface| interface.is_up()).collect();
+    up.sort_by_key(|interface| (!interface.default, interface.is_tun() || interface.is_point_to_point()));
+    let addresses = up.iter().flat_map(|interface| interface.ipv4_addrs());
+    addresses.filter(|address| !address.is_loopback() && !address.is_link_local()).map(IpAddr::from).take(8).collect()
 }
 
 fn speaker(interface: &Ipv4Addr) -> io::Result<UdpSocket> {

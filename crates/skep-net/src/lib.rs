@@ -85,7 +85,7 @@ pub use dial::DialResponder;
 pub use error::NetError;
 pub use invite::{is_signed, is_signed_delegation, is_signed_pass, is_signed_removal};
 pub use key::load_or_create_key;
-pub use lan::{announce, networks_heard};
+pub use lan::{announce, networks_heard, own_addresses};
 pub use net::{Net, NetEvent, NetStats};
 pub use peer::{format_peer, parse_peer};
 pub use random::random_bytes;

@@ -47,6 +47,7 @@ pub use membership::DoorRules;
 pub use moving::{Moved, Moves};
 pub use node::{Node, NodeConfig, NodeError};
 pub use reach::Reach;
+pub use skep_net::{own_addresses, random_bytes};
 pub use stage_host::{PeerLimits, StageLimits};
 pub use steward::{
     CapsView, GapView, MachineView, Raw, ReasonView, SensorView, SetError, SettingsFault, SettingsFile, SettingsView,

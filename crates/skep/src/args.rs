@@ -1,8 +1,10 @@
 //! The command line.
 
 use crate::generate::{CompletionsArgs, ManualArgs};
+use crate::keys::KeysCommand;
 use crate::log::LogsArgs;
 use crate::machine::parse_time;
+use crate::open::OpenFlags;
 use crate::service::ServiceCommand;
 use crate::settings::ShareFlags;
 use crate::top::TopArgs;
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     Members(AskArgs),
     /// Remove a machine from the network; every member refuses it from then on
     Remove(RemoveArgs),
+    /// Make, list and revoke the keys with which other machines use this one's models
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Pass bytes on between machines of a network that cannot reach each other
     Relay(RelayArgs),
     /// Say whether this machine can be part of a network, and what would help
@@ -276,6 +281,8 @@ pub(crate) struct UpArgs {
     /// Port of the page and the API; 0 takes a free one [default: 7537; who joins a network takes a free one if that is in use]
     #[arg(long, value_name = "P")]
     pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) open: OpenFlags,
     /// Only lend this machine to the network it joins: no page and no API here
     #[arg(long, conflicts_with = "port", requires = "network")]
     pub(crate) lend_only: bool,

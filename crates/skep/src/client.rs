@@ -4,7 +4,7 @@ use crate::error::Error;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
-use ureq::{Agent, Body, http::Response};
+use ureq::{Agent, Body, RequestBuilder, http::Response};
 
 /// The longest answer that is read whole.
 const MAX_BODY_BYTES: u64 = 16 << 20;
@@ -13,6 +13,8 @@ const MAX_BODY_BYTES: u64 = 16 << 20;
 pub(crate) struct Client {
     api: String,
     agent: Agent,
+    /// What `SKEP_API_KEY` holds: another machine asks for a key.
+    key: Option<String>,
 }
 
 impl Client {
@@ -23,13 +25,14 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(3)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
             .build();
-        Self { api: api.trim_end_matches('/').to_owned(), agent: config.into() }
+        let key = std::env::var("SKEP_API_KEY").ok().filter(|key| !key.is_empty());
+        Self { api: api.trim_end_matches('/').to_owned(), agent: config.into(), key }
     }
 
     /// The JSON at `path`.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Error> {
-        let response = self.agent.get(format!("{}{path}", self.api)).call();
-        self.json(response)
+        let request = self.agent.get(format!("{}{path}", self.api));
+        self.json(self.with_key(request).call())
     }
 
     /// Posts JSON and reads the JSON answer.
@@ -67,7 +70,14 @@ impl Client {
 
     fn send(&self, path: &str, body: &Value) -> Result<Response<Body>, ureq::Error> {
         let request = self.agent.post(format!("{}{path}", self.api)).header("content-type", "application/json");
-        request.send(body.to_string())
+        self.with_key(request).send(body.to_string())
+    }
+
+    fn with_key<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        }
     }
 
     fn json(&self, response: Result<Response<Body>, ureq::Error>) -> Result<Value, Error> {

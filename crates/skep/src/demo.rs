@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::home;
 use crate::output;
 use crate::up::{api_url, block_count, ended, listen, spinner};
-use skep_api::ApiConfig;
+use skep_api::{ApiConfig, Patience};
 use skep_node::{Gateway, GatewayLimits, Node, NodeConfig, StageLimits};
 use skep_types::{BlockRange, NodeId};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,7 +27,7 @@ type Children = Arc<Mutex<Vec<Child>>>;
 
 /// Runs the demo until Ctrl-C.
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
-    let listener = listen(args.port).await?;
+    let listener = listen(Ipv4Addr::LOCALHOST, args.port).await?;
     let api = api_url(&listener)?;
     let spinner = spinner("starting the network", args.json);
     let model = home::find_model(args.model.as_deref())?.path();
@@ -66,7 +66,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Error> {
     if !args.json && !args.no_open {
         open_page(&api);
     }
-    let served = skep_api::serve(listener, skep_api::router(gateway, ApiConfig::default()), ended).await;
+    let served =
+        skep_api::serve(listener, skep_api::router(gateway, ApiConfig::default()), Patience::default(), ended).await;
     end_all(&children).await;
     node.close().await;
     served.map_err(|source| Error::System { what: "serving the API".into(), source })

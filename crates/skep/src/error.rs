@@ -102,6 +102,12 @@ pub(crate) enum Error {
     /// Nobody answers at the API's address.
     #[error("no network answers at {api}: {reason}")]
     NoApi { api: String, reason: String },
+    /// The keys cannot be read or written.
+    #[error(transparent)]
+    Keys(#[from] skep_api::KeysFault),
+    /// No key, or more than one, is called so.
+    #[error("{} called {name}", if *several { "several keys are" } else { "no key is" })]
+    NoKey { name: String, several: bool },
     /// The API refused the request.
     #[error("{message}")]
     Api { message: String, hint: String, status: u16 },
@@ -122,6 +128,8 @@ impl Error {
             Self::Node(NodeError::Admitted { .. }) => {
                 "restore the file, or remove it: then every machine needs a new invite".into()
             }
+            Self::Keys(_) => "restore the file, or put it aside: then every key must be made anew".into(),
+            Self::NoKey { .. } => "`skep keys list` shows the keys with their ids".into(),
             Self::Setting(source) | Self::Settings { source, .. } => setting_hint(source).into(),
             Self::Link { .. } => "copy the whole link that `skep invite` printed, from `skep:` to its end".into(),
             Self::Node(NodeError::Memory { .. }) => {
@@ -190,12 +198,14 @@ impl Error {
             | Self::Url { .. }
             | Self::OtherFile { .. }
             | Self::NoMember { .. }
+            | Self::NoKey { .. }
             | Self::Node(NodeError::Model(_) | NodeError::Memory { .. }) => 3,
             Self::PortInUse { .. }
             | Self::PulledTwice { .. }
             | Self::Relay(_)
             | Self::Service { .. }
             | Self::Running { .. }
+            | Self::Keys(_)
             | Self::System { .. }
             | Self::NoInstructions { .. }
             | Self::Node(

@@ -37,6 +37,11 @@ pub(crate) fn networks() -> PathBuf {
     folder().join("networks")
 }
 
+/// The file of the API's keys.
+pub(crate) fn api_keys() -> PathBuf {
+    folder().join("api-keys.json")
+}
+
 /// What a gateway may do. One whose key is forgotten at the end takes up no answer later.
 pub(crate) fn gateway_limits(ephemeral: bool) -> GatewayLimits {
     GatewayLimits { answers: (!ephemeral).then(|| folder().join("answers")), ..GatewayLimits::default() }

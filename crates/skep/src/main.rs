@@ -16,9 +16,11 @@ mod generate;
 mod home;
 mod inspect;
 mod invite;
+mod keys;
 mod log;
 mod machine;
 mod members;
+mod open;
 mod output;
 mod peers;
 mod pull;
@@ -65,6 +67,7 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Peers(args) => peers::run(&args),
         Command::Members(args) => members::run(&args),
         Command::Remove(args) => members::remove(&args),
+        Command::Keys(command) => keys::run(&command),
         Command::Route(args) => peers::route(&args),
         Command::Models(args) => status::models(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),

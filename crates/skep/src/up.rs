@@ -9,7 +9,6 @@ use crate::output;
 use crate::settings;
 use crate::weights::{self, Held};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use skep_api::ApiConfig;
 use skep_model::{Gguf, ModelConfig};
 use skep_node::{Fetched, Gateway, Node, NodeConfig, StageLimits, StewardConfig, Weights, WeightsConfig};
 use skep_sensors::{Noted, Sense};
@@ -36,7 +35,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<(), Error> {
     let invited_to = invite.as_ref().map(invite::first_gateway);
     let join = args.join.as_deref().map(skep_net::parse_peer).transpose()?.or(invited_to);
     // The port is taken before anything slow, so that a person who must choose another one learns it at once.
-    let listener = if args.lend_only { None } else { Some(listen_for(args.port, join.is_some()).await?) };
+    let listener = if args.lend_only { None } else { Some(listen_for(&args, join.is_some()).await?) };
     let secret = if args.ephemeral { skep_net::random_bytes() } else { home::key()? };
     let relay = args.relay.or_else(|| invite.as_ref()?.terms.relay);
     let bind =
@@ -114,12 +113,14 @@ async fn serve(
     fetched: Option<&Fetched>,
 ) -> Result<(), Error> {
     let (api, ended) = (api_url(&listener)?, ended());
+    let config = args.open.config(&listener, args.ephemeral)?;
     if let Some(port) = args.lan {
         invite::announce(gateway.clone(), port);
     }
     announce(args, node, node.blocks(), Some(&api), fetched)?;
-    let router = skep_api::router(gateway, ApiConfig::default());
-    let served = skep_api::serve(listener, router, ended).await;
+    let (keys, patience) = (config.keys.clone(), config.patience.clone());
+    let served = skep_api::serve(listener, skep_api::router(gateway, config), patience, ended).await;
+    keys.save()?;
     served.map_err(|source| Error::System { what: "serving the API".into(), source })
 }
 
@@ -135,7 +136,7 @@ fn announce(
     tracing::info!(version, node = %node.peer().node.short(), model = %node.model().short(), "this node started");
     if args.json {
         let line = serde_json::json!({
-            "api": api, "model": node.model(), "peer": peer,
+            "api": api, "open": args.open.links(api), "model": node.model(), "peer": peer,
             "node": { "pid": std::process::id(), "id": node.peer().node, "blocks": blocks },
             "fetched": fetched.map(|fetched| serde_json::json!({
                 "kept_bytes": fetched.kept_bytes, "received_bytes": fetched.received_bytes,
@@ -159,6 +160,9 @@ fn announce(
     }
     if let Some(api) = api {
         output::line(format!("page and API: {api}"))?;
+        for link in args.open.links(Some(api)) {
+            output::line(format!("from other machines, each with a key of `skep keys add`: {link}"))?;
+        }
         if !node.is_first() {
             // Only the machine that began a network invites others to it.
         } else if args.lan.is_some() {
@@ -192,27 +196,32 @@ pub(crate) fn block_count(model: &Path) -> Result<u32, Error> {
 
 /// Takes the port that was asked for, or the usual one; a machine that joins a network may have to do with another one, as where two nodes
 /// share it.
-async fn listen_for(asked: Option<u16>, joins: bool) -> Result<TcpListener, Error> {
-    match (asked, listen(asked.unwrap_or(DEFAULT_PORT)).await) {
-        (None, Err(Error::PortInUse { .. })) if joins => listen(0).await,
+async fn listen_for(args: &UpArgs, joins: bool) -> Result<TcpListener, Error> {
+    let (asked, address) = (args.port, args.open.address());
+    match (asked, listen(address, asked.unwrap_or(DEFAULT_PORT)).await) {
+        (None, Err(Error::PortInUse { .. })) if joins => listen(address, 0).await,
         (_, taken) => taken,
     }
 }
 
 /// Takes the API's port on this machine.
-pub(crate) async fn listen(port: u16) -> Result<TcpListener, Error> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+pub(crate) async fn listen(address: Ipv4Addr, port: u16) -> Result<TcpListener, Error> {
+    let address = SocketAddr::from((address, port));
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => Error::PortInUse { port },
         _ => Error::System { what: format!("listening on {address}"), source },
     })
 }
 
-/// The address that people and programs use.
+/// The address that people and programs of this machine use.
 pub(crate) fn api_url(listener: &TcpListener) -> Result<String, Error> {
+    Ok(format!("http://{}:{}", Ipv4Addr::LOCALHOST, port_of(listener)?))
+}
+
+/// The port that was taken.
+pub(crate) fn port_of(listener: &TcpListener) -> Result<u16, Error> {
     let address = listener.local_addr();
-    let address = address.map_err(|source| Error::System { what: "reading the port".into(), source })?;
-    Ok(format!("http://{address}"))
+    address.map(|address| address.port()).map_err(|source| Error::System { what: "reading the port".into(), source })
 }
 
 /// Resolves at Ctrl-C or when the system asks the process to end. From this call on, not only from the first poll, neither ends the

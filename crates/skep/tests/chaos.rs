@@ -251,7 +251,7 @@ async fn start() -> (Node, String) {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let api = format!("http://{}", listener.local_addr().unwrap());
     let router = skep_api::router(node.gateway().unwrap().clone(), skep_api::ApiConfig::default());
-    tokio::spawn(skep_api::serve(listener, router, std::future::pending()));
+    tokio::spawn(skep_api::serve(listener, router, skep_api::Patience::default(), std::future::pending()));
     (node, api)
 }
 

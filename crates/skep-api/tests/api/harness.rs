@@ -33,12 +33,13 @@ impl Server {
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
+        let patience = config.patience.clone();
         let app = router(backend.clone(), config);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(socket).unwrap();
-                serve(listener, app, async { drop(stopped.await) }).await.unwrap();
+                serve(listener, app, patience, async { drop(stopped.await) }).await.unwrap();
             });
         });
         Self { address, backend, stop, thread }

@@ -157,7 +157,10 @@ fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
 
 #[test]
 fn pages_of_other_sites_get_nothing() {
-    let server = Server::with(Scripted::says(&["x"]), ApiConfig { allowed_hosts: vec!["hive.lan".into()] });
+    let server = Server::with(
+        Scripted::says(&["x"]),
+        ApiConfig { allowed_hosts: vec!["hive.lan".into()], ..ApiConfig::default() },
+    );
     let body = r#"{"prompt":"hi"}"#;
     let ask = |host: &str, headers: &str| {
         let length = body.len();

@@ -1,6 +1,8 @@
 //! The HTTP interface over real sockets, in front of a scripted backend.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod access;
+mod attacks;
 mod completions;
 mod encode;
 mod golden;
