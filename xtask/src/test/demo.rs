@@ -85,7 +85,7 @@ impl Up {
             // What is shown first is for a machine that nobody has set up yet.
             std::fs::remove_dir_all(&home).map_err(|error| format!("cannot remove {}: {error}", home.display()))?;
         }
-        let mut command = shell::command(root.join("target/release/skep"), "up --json --port 0 --sensors", root);
+        let mut command = shell::command(root.join("target/release/skep"), "up --json --port 0 --open --sensors", root);
         command.arg(home.join("at-rest")).env("SKEP_HOME", &home);
         let (process, line) = start("the node", &mut command, &root.join("target/xtask-up.log"))?;
         let value: Value = serde_json::from_str(&line).map_err(|error| format!("{error} in its first line: {line}"))?;

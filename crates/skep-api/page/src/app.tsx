@@ -5,6 +5,7 @@ import type { ComponentChildren } from "preact";
 import { plural } from "./lib/route";
 import type { Shelf } from "./store/chats";
 import type { Desk } from "./store/desk";
+import { door } from "./store/door";
 import { hasMachine, machine, watchMachine } from "./store/machine";
 import { hasMet, meet } from "./store/met";
 import { network, watchNetwork, type NetworkState } from "./store/network";
@@ -12,6 +13,7 @@ import { useStore } from "./store/store";
 import { ChatIcon, CodeIcon, HiveIcon, MachineIcon, Mark, SlidersIcon } from "./ui/icons";
 import { ApiView } from "./views/api";
 import { ChatView } from "./views/chat";
+import { DoorPage } from "./views/door";
 import { LimitsPage } from "./views/limits";
 import { MachinePage } from "./views/machine";
 import { NetworkPage } from "./views/network";
@@ -88,7 +90,12 @@ function Views({ open, shown }: { open: View; shown: readonly View[] }) {
   );
 }
 
+/** The page, once the node lets this browser in. */
 export function App({ desk, shelf }: { desk: Desk; shelf: Shelf }) {
+  return useStore(door).state === "open" ? <Inside desk={desk} shelf={shelf} /> : <DoorPage />;
+}
+
+function Inside({ desk, shelf }: { desk: Desk; shelf: Shelf }) {
   const { view: asked, target } = usePlace();
   const own = useStore(hasMachine);
   const [met, setMet] = useState(() => hasMet(shelf));

@@ -2,10 +2,12 @@
 
 import { render } from "preact";
 import { App } from "./app";
-import { streamAnswer } from "./lib/client";
+import { streamAnswer, whenLocked } from "./lib/client";
+import { codeIn } from "./lib/pass";
 import type { Shelf } from "./store/chats";
 import { KEY } from "./store/chats";
 import { Desk } from "./store/desk";
+import { pair, shut } from "./store/door";
 import { followDesk } from "./views/live";
 
 /** A browser may forbid storage; the page then works and forgets. */
@@ -51,6 +53,17 @@ addEventListener("storage", (event) => {
 addEventListener("pagehide", () => desk.rest());
 
 followDesk(desk);
+
+whenLocked(shut);
+/** A link that pairs this browser is used once, and is in nobody's history afterwards. */
+function takeCode(): void {
+  const code = codeIn(location.hash);
+  if (code === null) return;
+  history.replaceState(null, "", "#/chat");
+  void pair(code);
+}
+takeCode();
+addEventListener("hashchange", takeCode);
 
 const root = document.getElementById("app");
 if (root) render(<App desk={desk} shelf={kept} />, root);

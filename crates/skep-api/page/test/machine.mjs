@@ -5,6 +5,7 @@
 // It must be alone in its network, with nothing that keeps it from being lent. Prints one line per check, and exits with 1 if any failed.
 
 import { check, failures, launch, watch } from "./driver.mjs";
+import { phoneIsLetIn } from "./views-phone.mjs";
 import { firstSteps, ownersWord, settings } from "./views-machine.mjs";
 
 const [base, executablePath] = process.argv.slice(2);
@@ -16,7 +17,8 @@ const { origin } = new URL(base);
 
 const browser = await launch(executablePath);
 try {
-  const page = await (await browser.newContext({ viewport: { width: 1280, height: 900 } })).newPage();
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const page = await context.newPage();
   page.setDefaultTimeout(60_000);
   const seen = watch(page, origin);
   await firstSteps({ page, origin });
@@ -26,6 +28,9 @@ try {
   await page.locator("[data-testid=machine-state][data-state=lending]").waitFor();
   await ownersWord({ page, origin });
   check((await page.getByTestId("meter").count()) === 6 && (await page.getByTestId("sensor").count()) > 5, "the machine says what it uses and what it notices");
+  const [far] = (await (await fetch(`${origin}/skep/v1/keys`)).json()).reached_at;
+  if (far) await phoneIsLetIn({ page, context, origin, far });
+  else console.log("SKIPPED: no other machine reaches this one, so no phone was let in");
   // The tests ask for what is refused, and a machine that only listens to itself gives no invite.
   const errors = seen.errors.filter(({ url }) => !/\/skep\/v1\/(settings|invite)$/.test(url)).map(({ text }) => text);
   check(errors.length === 0, "the page wrote no error to the console", errors.join(" | "));

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { mockKeys } from "./mock-keys.mjs";
 import { mockMachine } from "./mock-machine.mjs";
 
 const DIST = process.env.SKEP_DIST ?? join(fileURLToPath(new URL(".", import.meta.url)), "..", "dist");
@@ -48,7 +49,7 @@ async function text(request) {
  * milliseconds between its pieces (0: as fast as they are taken), the piece at which the connection breaks and what it waits for before, and
  * whether it is away, which it says with 503.
  */
-export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null } = {}) {
+export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null, keys = own && mockKeys() } = {}) {
   const script = { delay, verse, breakAt: null, breakWhen: null, away: false };
   const half = blocks / 2;
   const parts = [[0, half], [half, blocks], [0, half], [half, blocks]];
@@ -145,6 +146,12 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null } = {})
 
   const server = createServer(async (request, response) => {
     const path = new URL(request.url, "http://x").pathname;
+    const refused = keys?.refusal(request, path);
+    if (refused) return json(response, ...refused);
+    if (keys && /^\/skep\/v1\/(keys|keys\/revoke|pair|pair-code)$/.test(path)) {
+      const body = request.method === "POST" ? JSON.parse(await text(request)) : null;
+      return json(response, ...keys.answer(path, body, `http://${request.headers.host}`));
+    }
     if (path === "/v1/chat/completions") return complete(request, response, true);
     if (path === "/v1/completions") return complete(request, response, false);
     if (path === "/v1/models") return json(response, 200, { object: "list", data: [{ id: state.model.id, object: "model" }] });

@@ -88,6 +88,10 @@ async function views({ page, origin, own }, light) {
   await page.getByTestId("timeline").waitFor();
   await page.locator(".day-list summary").click();
   await look(page, "my machine, lent", light);
+  await page.getByTestId("pair").click();
+  await page.getByTestId("pair-picture").waitFor();
+  await look(page, "a phone is let in", light);
+  await page.getByTestId("pair-end").click();
   own.inUse();
   await page.getByTestId("remedy").waitFor();
   await look(page, "my machine, paused", light);
@@ -107,13 +111,26 @@ async function views({ page, origin, own }, light) {
   own.command({ command: "resume" });
 }
 
-export async function accessible({ page, origin, own }) {
+/** What a phone sees that the node asks for a key. */
+async function door({ context, origin }, light) {
+  const page = await context.newPage();
+  await page.setViewportSize({ width: light.width, height: 800 });
+  await page.emulateMedia({ colorScheme: light.colorScheme, reducedMotion: "reduce" });
+  await page.goto(origin.replace("127.0.0.1", "localhost"));
+  await page.getByTestId("door-key").waitFor();
+  await look(page, "a phone at the door", light);
+  await page.close();
+}
+
+export async function accessible({ page, context, origin, own, keys }) {
+  keys.add("a laptop with a rather long name of its own", "owner").tokens_per_day = 100_000;
   for (const light of LIGHTS) {
     await page.setViewportSize({ width: light.width, height: 800 });
     await page.emulateMedia({ colorScheme: light.colorScheme, reducedMotion: "reduce" });
     await page.goto(origin);
     await page.evaluate(() => localStorage.clear());
     await views({ page, origin, own }, light);
+    await door({ context, origin }, light);
     for (const key of Object.keys(own.set)) delete own.set[key];
   }
 }

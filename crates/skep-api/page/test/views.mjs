@@ -19,13 +19,16 @@ const { mock } = await import("./mock.mjs");
 const { mockMachine } = await import("./mock-machine.mjs");
 const { hostile, long, torn } = await import("./views-answers.mjs");
 const { accessible } = await import("./views-axe.mjs");
+const { phoneIsLetIn, phoneOfTheOwner } = await import("./views-phone.mjs");
+const { mockKeys } = await import("./mock-keys.mjs");
 const { firstSteps, myMachine, settings, withoutMachine } = await import("./views-machine.mjs");
 
 const browser = await launch(executablePath);
 
 /** Runs a part over a made-up node of its own, in a browser that has never seen it or has. */
 async function part(name, run, { own = mockMachine(), met = true, options = {}, context: more = {}, expects = [] } = {}) {
-  const node = mock({ own, delay: 2, ...options });
+  const keys = own && mockKeys();
+  const node = mock({ own, keys, delay: 2, ...options });
   await new Promise((resolve) => node.server.listen(0, "127.0.0.1", resolve));
   const origin = `http://127.0.0.1:${node.server.address().port}`;
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce", ...more });
@@ -35,7 +38,7 @@ async function part(name, run, { own = mockMachine(), met = true, options = {}, 
   const seen = watch(page, origin);
   console.log(`— ${name}`);
   try {
-    await run({ page, context, origin, own, node });
+    await run({ page, context, origin, own, keys, node });
   } catch (error) {
     check(false, `${name} came to its end`, String(error.stack ?? error));
   }
@@ -51,6 +54,8 @@ try {
   await part("the first steps", firstSteps, { met: false });
   await part("my machine", myMachine);
   await part("the settings", settings, { expects: ["400"] });
+  await part("a phone", (given) => phoneIsLetIn({ ...given, far: given.origin.replace("127.0.0.1", "localhost") }));
+  await part("a phone of the owner's", phoneOfTheOwner);
   await part("a node without a machine", withoutMachine, { own: null, met: false, expects: ["404"] });
   await part("what the eye and the keyboard meet", accessible, { met: false, expects: ["400"] });
   await part("an answer that breaks off", torn, { expects: ["503", "ERR_INCOMPLETE_CHUNKED_ENCODING"] });

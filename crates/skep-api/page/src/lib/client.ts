@@ -1,6 +1,7 @@
 // Talks to the node that serves this page. Nothing here keeps state.
 
 import { BROKEN_OFF, FORGOTTEN, NOT_BACK, troubleOf, troubleOfResponse, unreachable, type Trouble } from "./errors";
+import { withKey } from "./pass";
 import { parseRoute, parseTiming, type Timing } from "./route";
 import { SseParser } from "./sse";
 import type { Raw, SettingsView } from "./limits";
@@ -45,15 +46,21 @@ interface Chunk {
 
 async function reach(path: string, init?: RequestInit): Promise<Response> {
   try {
-    return await fetch(path, init);
+    return await fetch(path, withKey(init));
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new SkepError(unreachable(location.origin));
   }
 }
 
+/** Who hears that the node asks for a key that this browser does not have. */
+let onLocked: (trouble: Trouble) => void = () => {};
+export const whenLocked = (tell: (trouble: Trouble) => void): void => void (onLocked = tell);
+
 async function refuse(response: Response): Promise<never> {
-  throw new SkepError(troubleOfResponse(response.status, await response.text().catch(() => "")));
+  const trouble = troubleOfResponse(response.status, await response.text().catch(() => ""));
+  if (response.status === 401) onLocked(trouble);
+  throw new SkepError(trouble);
 }
 
 /** Applies one payload; whether it was the last one of the answer. */
@@ -144,7 +151,7 @@ async function readStream(response: Response, listener: Listener): Promise<boole
 
 /** Asks a node that broke off to go on with an answer; none while it is away. */
 async function resume(id: string, signal: AbortSignal): Promise<Response | null> {
-  const response = await fetch(`/skep/v1/answers/${id}`, { signal }).catch((error: unknown) => {
+  const response = await fetch(`/skep/v1/answers/${id}`, withKey({ signal })).catch((error: unknown) => {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     return null;
   });
@@ -187,13 +194,13 @@ export async function fetchModels(): Promise<string[]> {
   return (body.data ?? []).map((model) => model.id);
 }
 
-const sends = (method: "POST" | "PUT", body: object): RequestInit => ({
+export const sends = (method: "POST" | "PUT", body: object): RequestInit => ({
   method,
   headers: { "content-type": "application/json" },
   body: JSON.stringify(body),
 });
 
-async function read<T>(path: string, init?: RequestInit): Promise<T> {
+export async function read<T>(path: string, init?: RequestInit): Promise<T> {
   const response = await reach(path, init);
   return response.ok ? ((await response.json()) as T) : refuse(response);
 }
@@ -201,10 +208,10 @@ async function read<T>(path: string, init?: RequestInit): Promise<T> {
 /** Kills the process of a node; only the demo can. */
 export const unplug = (node: string): Promise<unknown> => read("/skep/v1/unplug", sends("POST", { node }));
 
-/** What the node says of its machine; `null` from a node that lends nothing by itself, such as one of a demo. */
+/** What the node says of its machine; `null` from a node that lends nothing by itself, such as one of a demo, and where the key of this browser is not the owner's. */
 export async function fetchMachine(signal?: AbortSignal): Promise<MachineView | null> {
   const response = await reach("/skep/v1/machine", { signal });
-  if (response.status === 404) return null;
+  if (response.status === 404 || response.status === 403) return null;
   return response.ok ? ((await response.json()) as MachineView) : refuse(response);
 }
 

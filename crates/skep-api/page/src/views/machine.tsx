@@ -14,6 +14,7 @@ import { MeterView } from "../ui/meter";
 import { WithSettings } from "../ui/named";
 import { Day } from "./day";
 import { TroubleView } from "./message";
+import { Phone } from "./phone";
 import { Holds, Senses } from "./senses";
 
 /** What would change a pause, and until when it lasts. */
@@ -152,6 +153,7 @@ export function MachinePage() {
           <Uses view={view} />
           <Day timeline={view.timeline} now={now} />
           <Holds view={view} />
+          <Phone />
           <Senses sensors={view.sensors} fields={fields} />
         </>
       )}
