@@ -45,6 +45,12 @@ pub enum StoreError {
     /// Another process works on the same partial file.
     #[error("another process is fetching model {0} into the same folder")]
     Locked(ModelId),
+    /// A process computes with the model, or serves it.
+    #[error("model {0} is in use")]
+    InUse(ModelId),
+    /// Nothing of the model is in the store.
+    #[error("nothing of model {0} is in the store")]
+    Absent(ModelId),
     /// The range is empty or reaches past the end.
     #[error("groups {}..{} are not groups of a file of {groups}", asked.start, asked.end)]
     Range {

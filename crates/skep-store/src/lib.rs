@@ -22,7 +22,7 @@
 //! Whoever holds a part of a file therefore holds its last group.
 //!
 //! # Modules
-//! [`slices`] reads and writes slices, [`partial`] keeps what was verified through a crash, [`adopt`] takes in whole files, [`reader`] serves them, and [`fetch`] decides
+//! [`slices`] reads and writes slices, [`partial`] keeps what was verified through a crash, [`adopt`] takes in whole files, [`reader`] serves them, [`remove`] takes out what nobody uses, and [`fetch`] decides
 //! without any I/O what is asked of whom. This crate touches files; it knows no clock and no network.
 
 pub mod adopt;
@@ -33,6 +33,7 @@ mod journal;
 pub mod partial;
 mod ranges;
 pub mod reader;
+pub mod remove;
 pub mod slices;
 mod tree;
 
