@@ -1,9 +1,9 @@
 //! What the API needs of a gateway. The real one is [`Gateway`]; tests bring a scripted one.
 
 use skep_node::{
-    AnswerId, EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest, Generation, InviteRefused,
-    MachineView, MemberView, ModelCard, NetworkView, Reach, RemoveRefused, Resumed, RouteView, SetError, SettingsView,
-    UnplugError,
+    AnswerId, CatalogueOrder, CatalogueView, EncodeRequest, Encodings, Gateway, GenerateError, GenerateRequest,
+    Generation, InviteRefused, MachineView, MemberView, ModelCard, NetworkView, OrderRefused, Reach, RemoveRefused,
+    Resumed, RouteView, SetError, SettingsView, UnplugError,
 };
 use skep_owner::Command;
 use skep_types::{Invite, NodeId};
@@ -61,6 +61,15 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`UnplugError`] when nothing was ended.
     fn unplug(&self, node: NodeId) -> impl Future<Output = Result<(), UnplugError>> + Send;
+
+    /// The models of this machine and its network, after an order, if one is given; none where nobody keeps models.
+    ///
+    /// # Errors
+    /// [`OrderRefused`] when the order was not carried out, or the store cannot be read.
+    fn catalogue(
+        &self,
+        order: Option<CatalogueOrder>,
+    ) -> impl Future<Output = Option<Result<CatalogueView, OrderRefused>>> + Send;
 
     /// What of this machine is lent now; none where nobody keeps it to its owner's limits.
     fn machine(&self) -> Option<MachineView>;
@@ -125,6 +134,14 @@ impl Backend for Gateway {
 
     fn unplug(&self, node: NodeId) -> impl Future<Output = Result<(), UnplugError>> + Send {
         Gateway::unplug(self, node)
+    }
+
+    async fn catalogue(&self, order: Option<CatalogueOrder>) -> Option<Result<CatalogueView, OrderRefused>> {
+        let catalogue = Gateway::catalogue(self)?;
+        Some(match order {
+            Some(order) => catalogue.order(order).await,
+            None => catalogue.view().await,
+        })
     }
 
     fn machine(&self) -> Option<MachineView> {

@@ -19,6 +19,7 @@ mod access;
 mod answer;
 mod backend;
 mod body;
+mod catalogue;
 mod embeddings;
 mod error;
 mod guard;

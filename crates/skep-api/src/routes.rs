@@ -9,7 +9,7 @@ use crate::request::{self, Ask};
 use crate::responses::{self, Echo, Response as Responded};
 use crate::stream::{Form, Stream, broken_off};
 use crate::tally::Tally;
-use crate::{Api, body, embeddings, images, machine, page};
+use crate::{Api, body, catalogue, embeddings, images, machine, page};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
@@ -49,6 +49,7 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/skep/v1/remove", post(remove::<B>))
         .route("/skep/v1/unplug", post(unplug::<B>))
         .route("/skep/v1/machine", get(machine::show::<B>).post(machine::command::<B>))
+        .route("/skep/v1/models", get(catalogue::show::<B>).post(catalogue::order::<B>))
         .route("/skep/v1/settings", get(machine::settings::<B>).put(machine::set::<B>))
         .route("/skep/v1/keys", get(access::paths::list::<B>).post(access::paths::add::<B>))
         .route("/skep/v1/keys/revoke", post(access::paths::revoke::<B>))

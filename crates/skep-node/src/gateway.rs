@@ -7,6 +7,7 @@ mod planning;
 
 use crate::admission::Admission;
 use crate::answers::Answers;
+use crate::catalogue::Catalogue;
 use crate::driver::{Driver, Returns};
 use crate::generate::{ChatMessage, GenerateError, ModelCard, NetworkView, Prompt, Summary};
 use crate::links::Links;
@@ -19,7 +20,7 @@ use skep_net::Net;
 use skep_plan::{Label, Network};
 use skep_session::{Effect, Input, Limits};
 use skep_types::wire::{Join, Peer, SessionId};
-use skep_types::{ModelId, NodeId};
+use skep_types::{BlockRange, ModelId, NodeId};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -105,6 +106,7 @@ pub(crate) struct Inner {
     state: Mutex<State>,
     unplug: Mutex<Option<Unplug>>,
     steward: OnceLock<Steward>,
+    catalogue: OnceLock<Catalogue>,
 }
 
 struct State {
@@ -137,8 +139,9 @@ impl Gateway {
         let (state, unplug) = (Mutex::new(state), Mutex::new(None));
         let returns = Returns::default();
         let answers = Answers::open(limits.answers.clone());
-        let steward = OnceLock::new();
-        let inner = Inner { model, net, links, limits, returns, active, answers, admission, state, unplug, steward };
+        let (steward, catalogue) = (OnceLock::new(), OnceLock::new());
+        let inner =
+            Inner { model, net, links, limits, returns, active, answers, admission, state, unplug, steward, catalogue };
         Self { inner: Arc::new(inner) }
     }
 
@@ -155,6 +158,16 @@ impl Gateway {
     /// Who keeps this node to its owner's limits; none where nobody does.
     pub fn steward(&self) -> Option<&Steward> {
         self.inner.steward.get()
+    }
+
+    /// Says once what keeps the models of this machine.
+    pub(crate) fn set_catalogue(&self, catalogue: Catalogue) {
+        let _ = self.inner.catalogue.set(catalogue);
+    }
+
+    /// The models of this machine; none where nobody keeps them.
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        self.inner.catalogue.get()
     }
 
     /// The models that can be asked.
@@ -245,6 +258,11 @@ impl Gateway {
             }
         }
         drop(permit);
+    }
+
+    /// Who serves, which blocks, and the bytes that each offers for sessions.
+    pub(crate) fn lent(&self) -> Vec<(NodeId, BlockRange, u64)> {
+        self.state().members.lent()
     }
 
     /// What the living offer.

@@ -11,6 +11,7 @@
 mod admission;
 mod answers;
 mod appraise;
+mod catalogue;
 mod driver;
 mod encode;
 mod explain;
@@ -34,6 +35,10 @@ mod text;
 mod weights;
 
 pub use answers::AnswerId;
+pub use catalogue::{
+    Address, Catalogue, CatalogueOrder, CatalogueView, FaultView, Fits, ModelRow, NeedView, OrderRefused, Places,
+    PullError, PullRow, RoomView, ServedView, clean_name, fetch_url, name_stored, stem, system_hint, take_in,
+};
 pub use encode::{EncodeInput, EncodeRequest, Encodings, MAX_INPUTS, probabilities};
 pub use explain::{Alternative, ExpectedRoute, ExpectedStage, Why};
 pub use gateway::{
@@ -48,6 +53,7 @@ pub use moving::{Moved, Moves};
 pub use node::{Node, NodeConfig, NodeError};
 pub use reach::Reach;
 pub use skep_net::{own_addresses, random_bytes};
+pub use skep_store::StoreError;
 pub use stage_host::{PeerLimits, StageLimits};
 pub use steward::{
     CapsView, GapView, MachineView, Raw, ReasonView, SensorView, SetError, SettingsFault, SettingsFile, SettingsView,

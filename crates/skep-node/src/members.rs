@@ -230,6 +230,12 @@ impl Members {
         self.serving().map(|(_, member)| member.blocks).collect()
     }
 
+    /// Who serves, which blocks, and the bytes that each offers for sessions.
+    pub(crate) fn lent(&self) -> Vec<(NodeId, BlockRange, u64)> {
+        let memory = |member: &Member| member.appraisal.told().map_or(0, |told| told.memory);
+        self.serving().map(|(node, member)| (*node, member.blocks, memory(member))).collect()
+    }
+
     /// Who serves what, for a node that thinks of moving.
     pub(crate) fn holdings(&self) -> Vec<Holding> {
         let spans = self.serving().map(|(node, member)| (*node, member.blocks, member.appraisal.told()));

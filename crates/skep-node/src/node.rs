@@ -3,6 +3,7 @@
 mod dispatch;
 
 use crate::admission::Admission;
+use crate::catalogue::{Catalogue, Places};
 use crate::gateway::{Gateway, GatewayLimits, ModelFront, discover};
 use crate::joining::{Announcer, doors, remember};
 use crate::links::Links;
@@ -18,6 +19,7 @@ use dispatch::{Roles, take_arrivals, take_events};
 use skep_model::{ChatTemplate, Gguf, ModelConfig, ModelError, Purpose, Span, Tokenizer};
 use skep_net::{Net, NetError};
 use skep_store::StoreError;
+use skep_store::remove::InUse;
 use skep_types::wire::{Join, Peer};
 use skep_types::{BlockRange, Invite, ModelId};
 use std::net::SocketAddr;
@@ -148,6 +150,8 @@ pub struct Node {
     sent: Sent,
     /// Ends with the node.
     steward: Option<Steward>,
+    /// Nobody removes the file while this lives.
+    _in_use: Option<InUse>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -180,8 +184,7 @@ impl Node {
                 return Err(fault);
             }
         };
-        let (net, events) = (weights.net.clone(), weights.take_events());
-        let membership = weights.membership.clone();
+        let (net, events, membership) = (weights.net.clone(), weights.take_events(), weights.membership.clone());
         let admission = admission(&net, config.bind, config.admitted, &membership)?;
         let (own, arrivals) = mpsc::channel(ARRIVAL_QUEUE);
         let links = Links::new(net.clone(), membership.clone(), own.clone());
@@ -228,6 +231,7 @@ impl Node {
             swarm,
             sent,
             steward,
+            _in_use: loaded.in_use,
             tasks,
         };
         if let Err(error) = node.join(config.blocks, doors, config.invite).await {
@@ -302,6 +306,14 @@ impl Node {
         moved
     }
 
+    /// Shows the models of this machine to whoever asks its gateway, and lets new ones come and old ones go.
+    pub fn keep_models(&self, places: Places) {
+        if let Some(gateway) = &self.gateway {
+            let catalogue = Catalogue::new(places, self.file.clone(), gateway, self.sent.clone(), self.net.clone());
+            gateway.set_catalogue(catalogue);
+        }
+    }
+
     /// This node's key and addresses.
     pub fn peer(&self) -> &Peer {
         &self.peer
@@ -349,6 +361,9 @@ impl Node {
 
     /// Ends its tasks and says goodbye to its peers.
     pub async fn close(self) {
+        if let Some(catalogue) = self.gateway.as_ref().and_then(Gateway::catalogue) {
+            catalogue.close();
+        }
         self.tasks.iter().for_each(JoinHandle::abort);
         self.net.close().await;
     }
@@ -358,6 +373,7 @@ impl Node {
 struct Loaded {
     front: ModelFront,
     span: Option<Span>,
+    in_use: Option<InUse>,
 }
 
 impl Loaded {
@@ -365,6 +381,7 @@ impl Loaded {
         if config.blocks.is_none() && config.gateway.is_none() {
             return Err(NodeError::Idle);
         }
+        let in_use = InUse::mark(&config.model)?;
         // Before the file is read anew: what this brings into memory comes in small pages.
         let id = known.map_or_else(|| skep_model::model_id(&config.model), Ok)?;
         let file = if config.stage.large_pages { Gguf::open_again(&config.model)? } else { Gguf::open(&config.model)? };
@@ -385,7 +402,7 @@ impl Loaded {
             purpose,
             template: ChatTemplate::from_gguf(&file)?,
         };
-        Ok(Self { front, span })
+        Ok(Self { front, span, in_use })
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Peers(AskArgs),
     /// Show the route of the last answer and of the next one, and why it is that one
     Route(RouteArgs),
-    /// List the models that a running network serves
+    /// List the models of this machine and its network, whether each fits and why, and what is on its way
     Models(AskArgs),
     /// Work with model files
     #[command(subcommand)]

@@ -2,11 +2,10 @@
 
 use skep_model::ModelError;
 use skep_net::NetError;
-use skep_node::{NodeError, SettingsFault};
+use skep_node::{NodeError, PullError, SettingsFault, system_hint};
 use skep_owner::SettingError;
 use skep_relay::RelayFault;
 use skep_store::StoreError;
-use skep_types::ModelId;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -72,21 +71,9 @@ pub(crate) enum Error {
     /// A model of the store is there in part only.
     #[error("only {held} of the {bytes} bytes of {name} are here")]
     NotWhole { name: String, held: u64, bytes: u64 },
-    /// A text is not an address that is fetched from.
-    #[error("{text} is not fetched: {reason}")]
-    Url { text: String, reason: String },
-    /// A server refused.
-    #[error("{url} answers {status}")]
-    Http { url: String, status: String, code: u16 },
-    /// A server cannot be reached, or breaks off.
-    #[error("{url} cannot be fetched: {reason}")]
-    Download { url: String, reason: String },
-    /// Two processes fetch the same file.
-    #[error("another `skep pull` is fetching {url}")]
-    PulledTwice { url: String },
-    /// What came is another model.
-    #[error("this is model {found}, not {expected}")]
-    OtherFile { expected: ModelId, found: ModelId },
+    /// A model cannot be brought to this machine.
+    #[error(transparent)]
+    Pull(#[from] PullError),
     /// Several models of the store have the name.
     #[error("several models here are called {name}")]
     TwoModels { name: String },
@@ -146,16 +133,7 @@ impl Error {
             }
             Self::NoRoom { .. } => "say which blocks with --blocks; `skep model inspect FILE` shows their sizes".into(),
             Self::NotWhole { .. } => "`skep pull LINK` fetches the rest from the network that LINK leads to".into(),
-            Self::Url { .. } => {
-                "`skep pull` takes hf:OWNER/REPOSITORY/FILE.gguf, an https address, a file or a link; with --id also http".into()
-            }
-            Self::Http { code: 401 | 403, .. } => {
-                "the file may want an account: accept its terms on the hub, and set HF_TOKEN to a token of yours".into()
-            }
-            Self::Http { .. } => "check owner, repository, revision and file name in the address".into(),
-            Self::Download { .. } => "what has come is kept: the same command goes on where this one ended".into(),
-            Self::PulledTwice { .. } => "wait for it, or end it".into(),
-            Self::OtherFile { .. } => "check the address and the id; nothing was kept".into(),
+            Self::Pull(source) => source.hint().into(),
             Self::TwoModels { .. } => "use the beginning of the id, which `skep model list` shows".into(),
             Self::Node(_) | Self::Net(_) => {
                 "check the address given with --join or --listen, and that the other node is running".into()
@@ -195,13 +173,18 @@ impl Error {
             | Self::NoRoom { .. }
             | Self::NotWhole { .. }
             | Self::TwoModels { .. }
-            | Self::Url { .. }
-            | Self::OtherFile { .. }
+            | Self::Pull(PullError::Url { .. } | PullError::OtherFile { .. } | PullError::Model { .. })
             | Self::NoMember { .. }
             | Self::NoKey { .. }
             | Self::Node(NodeError::Model(_) | NodeError::Memory { .. }) => 3,
             Self::PortInUse { .. }
-            | Self::PulledTwice { .. }
+            | Self::Pull(
+                PullError::Twice { .. }
+                | PullError::System { .. }
+                | PullError::Store(_)
+                | PullError::DiskFull { .. }
+                | PullError::DiskCap { .. },
+            )
             | Self::Relay(_)
             | Self::Service { .. }
             | Self::Running { .. }
@@ -240,14 +223,5 @@ fn setting_hint(error: &SettingError) -> &'static str {
         SettingError::Syntax { .. } | SettingError::Long { .. } => {
             "mend the file, or put it aside: `skep config template` prints a new one"
         }
-    }
-}
-
-fn system_hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "check the path",
-        std::io::ErrorKind::PermissionDenied => "check the permissions, or choose another folder with SKEP_HOME",
-        std::io::ErrorKind::StorageFull => "free some space, or choose another folder with SKEP_HOME",
-        _ => "SKEP_LOG=info shows more",
     }
 }

@@ -1,7 +1,7 @@
 //! Where Skep keeps its files, and the model that comes with it.
 
 use crate::error::Error;
-use skep_node::GatewayLimits;
+use skep_node::{GatewayLimits, Places};
 use skep_store::adopt::{self, Stored};
 use skep_types::ModelId;
 use std::io::Write;
@@ -30,6 +30,11 @@ pub(crate) fn key() -> Result<[u8; 32], Error> {
 /// The folder of the models that were fetched, each in a folder of its own, named by its id.
 pub(crate) fn store() -> PathBuf {
     folder().join("models")
+}
+
+/// Where models are kept, and where they are on their way there.
+pub(crate) fn places() -> Places {
+    Places { store: store(), incoming: folder().join("incoming") }
 }
 
 /// The folder of what this machine remembers of each network that it joined.
@@ -105,14 +110,7 @@ pub(crate) fn note_name(file: &Path, name: &str) -> Result<(), Error> {
         return Ok(());
     }
     let fault = |source| Error::System { what: format!("writing {}", note.display()), source };
-    std::fs::write(&note, clean(name)).map_err(fault)
-}
-
-/// A name that can be typed and stands on one line.
-pub(crate) fn clean(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    let name: String = name.chars().take(64).map(plain).collect();
-    if name.trim_matches('-').is_empty() { "model".to_owned() } else { name }
+    std::fs::write(&note, skep_node::clean_name(name)).map_err(fault)
 }
 
 /// Writes the bundled model under its id unless it is there already. A file that differs is replaced, never trusted.
@@ -150,12 +148,6 @@ mod tests {
         assert_eq!(lay_out_bundled(folder.path()).unwrap(), path);
         assert_eq!(std::fs::read(&path).unwrap(), BUNDLED);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn names_can_be_typed() {
-        assert_eq!(clean("six blocks/ü\n"), "six-blocks---");
-        assert_eq!((clean(""), clean("///")), ("model".into(), "model".into()));
     }
 
     #[test]

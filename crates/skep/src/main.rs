@@ -10,7 +10,6 @@ mod client;
 mod config;
 mod demo;
 mod doctor;
-mod download;
 mod error;
 mod generate;
 mod home;
@@ -20,6 +19,7 @@ mod keys;
 mod log;
 mod machine;
 mod members;
+mod models;
 mod open;
 mod output;
 mod peers;
@@ -69,7 +69,7 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Remove(args) => members::remove(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Route(args) => peers::route(&args),
-        Command::Models(args) => status::models(&args),
+        Command::Models(args) => models::run(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),
         Command::Model(ModelCommand::List(args)) => pull::list(&args),
         Command::Top(args) => top::run(&args),

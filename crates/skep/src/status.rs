@@ -1,4 +1,4 @@
-//! `skep status` and `skep models`: what a running network looks like.
+//! `skep status`: what a running network looks like.
 
 use crate::args::AskArgs;
 use crate::chat::explain;
@@ -59,18 +59,6 @@ fn row(node: &Value, blocks: u64) -> String {
         "  {:<10}   {state:<5}   {pid:<7}   {rtt:<10}   {cells} {start}..{end}{relayed}",
         id.get(..10).unwrap_or(id)
     )
-}
-
-/// Lists the models served.
-pub(crate) fn models(args: &AskArgs) -> Result<(), Error> {
-    let models = Client::new(&args.api).get("/v1/models")?;
-    if args.json {
-        return output::line(models);
-    }
-    for model in models["data"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        output::line(format!("{}  {}", text(&model["id"]), text(&model["skep"]["name"])))?;
-    }
-    Ok(())
 }
 
 fn text(value: &Value) -> &str {

@@ -112,6 +112,7 @@ async fn serve(
     listener: TcpListener,
     fetched: Option<&Fetched>,
 ) -> Result<(), Error> {
+    node.keep_models(home::places());
     let (api, ended) = (api_url(&listener)?, ended());
     let config = args.open.config(&listener, args.ephemeral)?;
     if let Some(port) = args.lan {

@@ -3,6 +3,7 @@
 
 mod access;
 mod attacks;
+mod catalogue;
 mod completions;
 mod encode;
 mod golden;

@@ -119,6 +119,40 @@ pub fn machine(state: State) -> MachineView {
     }
 }
 
+/// One model of the network, of which a part is here, and a pull that failed.
+pub fn catalogue() -> CatalogueView {
+    let model = ModelRow {
+        id: card().id,
+        name: Some("tiny".into()),
+        bytes: 4096,
+        held_bytes: 1024,
+        complete: false,
+        path: Some("/models/model.gguf".into()),
+        in_use: true,
+        served: Some(ServedView { blocks: 8, held: 6, missing: vec![[2, 4]], machines: 2 }),
+        task: Some(Task::Generate),
+        context: Some(512),
+        need: Some(NeedView { weights_bytes: 4096, session_bytes: 100, session_tokens: 512 }),
+        fits: Fits::Here,
+        why: "It is small.".into(),
+        stays: Some("this node uses it"),
+    };
+    let error = FaultView { message: "nobody answers".into(), hint: "ask again".into() };
+    let pull = PullRow {
+        id: "0123".into(),
+        source: "https://example.org/x.gguf".into(),
+        name: "x".into(),
+        state: "failed",
+        bytes: 5,
+        total: Some(10),
+        bytes_per_second: None,
+        error: Some(error),
+        model: None,
+    };
+    let memory = RoomView { allowed_bytes: Some(9), free_bytes: None, machines: 1, offered_bytes: 7 };
+    CatalogueView { models: vec![model], pulls: vec![pull], memory, disk_free_bytes: Some(1), folder: "/models".into() }
+}
+
 fn settings() -> SettingsView {
     let value = ValueView { value: "50 %".into(), raw: Raw::Number(50), origin: "file" };
     let values = [("share.cpu_percent", value)].into();
@@ -277,6 +311,25 @@ impl Backend for Scripted {
             3 => Err(UnplugError::NotHere),
             _ => Err(UnplugError::Unknown(asked)),
         }
+    }
+
+    async fn catalogue(&self, order: Option<CatalogueOrder>) -> Option<Result<CatalogueView, OrderRefused>> {
+        if !self.steward {
+            return None;
+        }
+        Some(match order {
+            None => Ok(catalogue()),
+            Some(CatalogueOrder::Pause(key)) if key == "gone" => Err(OrderRefused::NoPull),
+            Some(CatalogueOrder::Remove(id)) if id == card().id => Err(OrderRefused::Serves(id)),
+            Some(CatalogueOrder::Remove(id)) => Err(OrderRefused::Pull(StoreError::Absent(id).into())),
+            Some(CatalogueOrder::Pull { source, .. }) if source == "nothing" => {
+                Err(OrderRefused::Pull(PullError::Url { text: source, reason: "it is nothing".into() }))
+            }
+            Some(order) => {
+                self.told.lock().unwrap().push(format!("{order:?}"));
+                Ok(catalogue())
+            }
+        })
     }
 
     fn machine(&self) -> Option<MachineView> {

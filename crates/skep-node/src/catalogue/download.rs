@@ -4,13 +4,13 @@
 //! Another try asks for the rest of that very version (`Range` with `If-Range`); a server that has another one by now, or knows
 //! no ranges, sends all of it, and the file begins anew.
 
-use crate::error::Error;
-use indicatif::ProgressBar;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use super::fault::PullError;
+use super::part::{self, Part, Tell};
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
@@ -20,10 +20,16 @@ const TRIES: u32 = 4;
 /// Where `hf:` leads, unless `HF_ENDPOINT` names another place, as for Hugging Face's own programs.
 const HUB: &str = "https://huggingface.co";
 const BUFFER_BYTES: usize = 256 << 10;
+/// Portions that may wait for the disk: 1 MiB.
+const PORTIONS: usize = 4;
+/// How often whoever fetches looks whether it is to stop while nothing comes.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A server that sends nothing for so long has gone.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a file is.
 #[derive(Debug)]
-pub(crate) struct Address {
+pub struct Address {
     uri: Uri,
     /// Whether it is on the hub, which alone may see the person's token.
     hub: bool,
@@ -32,8 +38,8 @@ pub(crate) struct Address {
 impl Address {
     /// Reads `https://…`, `http://…` or `hf:OWNER/REPOSITORY/FILE`, also with `@REVISION` after the repository; none for a text that is
     /// none of these.
-    pub(crate) fn read(text: &str) -> Result<Option<Self>, Error> {
-        let refused = |reason: &str| Error::Url { text: text.to_owned(), reason: reason.to_owned() };
+    pub fn read(text: &str) -> Result<Option<Self>, PullError> {
+        let refused = |reason: &str| PullError::Url { text: text.to_owned(), reason: reason.to_owned() };
         if let Some(place) = text.strip_prefix("hf:") {
             let parts: Vec<&str> = place.splitn(3, '/').collect();
             let [owner, repository, file] = parts[..] else {
@@ -57,14 +63,20 @@ impl Address {
     }
 
     /// Whether it is fetched without TLS from another machine.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         self.uri.scheme_str() != Some("https") && !here
     }
 
-    pub(crate) fn path(&self) -> &str {
+    /// Its path, which ends with the name of the file.
+    pub fn path(&self) -> &str {
         self.uri.path()
+    }
+
+    /// Names what comes from there.
+    pub fn key(&self) -> String {
+        part::key(&self.uri.to_string())
     }
 }
 
@@ -72,23 +84,24 @@ impl Address {
 enum Broke {
     /// Another may go on.
     Again(String),
-    Final(Error),
+    Final(PullError),
 }
 
-/// Fetches a file into `folder` and says where it is.
+impl From<PullError> for Broke {
+    fn from(error: PullError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// Fetches a file into `folder` and says where it is; `tell` hears of each portion how many bytes are here and how many there will be, may
+/// take its time, and may end it.
 ///
 /// # Errors
-/// [`Error::Http`] when the server refuses; [`Error::Download`] when it cannot be reached or breaks off again and again;
-/// [`Error::System`] when the disk refuses. What has come is kept.
-pub(crate) fn fetch(address: &Address, folder: &Path, bar: &ProgressBar) -> Result<PathBuf, Error> {
-    let name = &blake3_hex(&address.uri.to_string())[..32];
-    let path = folder.join(format!("{name}.part"));
-    let system = |source| Error::System { what: format!("writing {}", path.display()), source };
-    let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
-    let file = opened.map_err(system)?;
-    if file.try_lock().is_err() {
-        return Err(Error::PulledTwice { url: address.uri.to_string() });
-    }
+/// [`PullError::Http`] when the server refuses; [`PullError::Download`] when it cannot be reached or breaks off again and again;
+/// [`PullError::DiskFull`] and [`PullError::System`] when the disk is too small or refuses; [`PullError::Stopped`] when `tell` ends it. What
+/// has come is kept.
+pub fn fetch(address: &Address, folder: &Path, tell: Tell<'_>) -> Result<PathBuf, PullError> {
+    let part = Part::open(folder, &address.key(), &address.uri.to_string())?;
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     let config = Agent::config_builder()
         .http_status_as_error(false)
@@ -98,43 +111,42 @@ pub(crate) fn fetch(address: &Address, folder: &Path, bar: &ProgressBar) -> Resu
         .timeout_connect(Some(Duration::from_secs(15)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
         .build();
-    let mut download = Download { address, agent: config.into(), file, tag: folder.join(format!("{name}.tag")), bar };
+    let mut download = Download { address, agent: config.into(), part, tell };
     let mut failures = 0;
     loop {
-        let before = download.len().map_err(system)?;
+        let before = download.part.len()?;
         let reason = match download.attempt() {
             Ok(()) => break,
             Err(Broke::Final(error)) => return Err(error),
             Err(Broke::Again(reason)) => reason,
         };
-        failures = if download.len().map_err(system)? > before { 1 } else { failures + 1 };
+        let here = download.part.len()?;
+        failures = if here > before { 1 } else { failures + 1 };
         if failures >= TRIES {
-            return Err(Error::Download { url: address.uri.to_string(), reason });
+            return Err(PullError::Download { url: address.uri.to_string(), reason });
         }
-        std::thread::sleep(Duration::from_millis(500) * failures);
+        let again = Instant::now() + Duration::from_millis(500) * failures;
+        while Instant::now() < again {
+            if (download.tell)(here, None).is_break() {
+                return Err(PullError::Stopped);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
-    // The next file at this address is another one.
-    let _ = std::fs::remove_file(&download.tag);
-    Ok(path)
+    download.part.done()
 }
 
 struct Download<'a> {
     address: &'a Address,
     agent: Agent,
-    file: File,
-    /// Where the version of what has come is noted.
-    tag: PathBuf,
-    bar: &'a ProgressBar,
+    part: Part,
+    tell: Tell<'a>,
 }
 
 impl Download<'_> {
-    fn len(&self) -> std::io::Result<u64> {
-        self.file.metadata().map(|file| file.len())
-    }
-
     fn attempt(&mut self) -> Result<(), Broke> {
-        let here = self.len().map_err(|source| self.disk(source))?;
-        let tag = std::fs::read_to_string(&self.tag).ok();
+        let here = self.part.len()?;
+        let tag = self.part.tag();
         let mut request = self.agent.get(self.address.uri.clone());
         if let (Some(tag), true) = (&tag, here > 0) {
             request = request.header("range", format!("bytes={here}-")).header("if-range", tag);
@@ -157,7 +169,7 @@ impl Download<'_> {
                     return Ok(());
                 }
                 if start != Some(here) {
-                    self.cut()?;
+                    self.part.begin_anew(None)?;
                     return Err(Broke::Again("the server does not go on where the file ends".into()));
                 }
                 total
@@ -167,25 +179,35 @@ impl Download<'_> {
             }
             refused => {
                 let (url, status) = (self.address.uri.to_string(), refused.to_string());
-                return Err(Broke::Final(Error::Http { url, status, code: refused.as_u16() }));
+                return Err(Broke::Final(PullError::Http { url, status, code: refused.as_u16() }));
             }
         };
         self.copy(response.into_body(), total)
     }
 
-    /// Appends what comes.
+    /// Appends what comes. What reads from the network is a thread of its own, so that a server which sends nothing holds up nobody.
     fn copy(&mut self, body: Body, total: Option<u64>) -> Result<(), Broke> {
-        let mut here = self.file.seek(SeekFrom::End(0)).map_err(|source| self.disk(source))?;
-        self.bar.set_length(total.unwrap_or(0));
-        let (mut body, mut buffer) = (body.into_reader(), vec![0; BUFFER_BYTES]);
+        let mut here = self.part.seek_end()?;
+        self.part.check_room(total.unwrap_or(here) - here.min(total.unwrap_or(here)))?;
+        let portions = read(body).map_err(|source| PullError::System { what: "starting a thread".into(), source })?;
+        let mut came = Instant::now();
         loop {
-            self.bar.set_position(here);
-            let n = body.read(&mut buffer).map_err(|fault| Broke::Again(fault.to_string()))?;
-            if n == 0 {
-                break;
+            if (self.tell)(here, total).is_break() {
+                return Err(Broke::Final(PullError::Stopped));
             }
-            self.file.write_all(&buffer[..n]).map_err(|source| self.disk(source))?;
-            here += n as u64;
+            match portions.recv_timeout(LOOK_EVERY) {
+                Ok(Ok(portion)) => {
+                    self.part.append(&portion)?;
+                    here += portion.len() as u64;
+                    came = Instant::now();
+                }
+                Ok(Err(fault)) => return Err(Broke::Again(fault.to_string())),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if came.elapsed() < PATIENCE => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(Broke::Again(format!("nothing came for {} seconds", PATIENCE.as_secs())));
+                }
+            }
         }
         match total {
             Some(total) if here != total => Err(Broke::Again(format!("{here} of {total} bytes came"))),
@@ -195,25 +217,32 @@ impl Download<'_> {
 
     /// The file is another version from here on.
     fn begin_anew(&mut self, headers: &HeaderMap) -> Result<(), Broke> {
-        self.cut()?;
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         // A weak tag does not say that the bytes are the same.
         let tag = text("etag").filter(|tag| !tag.starts_with("W/")).or_else(|| text("last-modified"));
-        match tag {
-            Some(tag) => std::fs::write(&self.tag, tag).map_err(|source| self.disk(source)),
-            None => Ok(()),
+        Ok(self.part.begin_anew(tag)?)
+    }
+}
+
+/// Reads a body in a thread, which ends with it, or when nobody takes what it reads.
+fn read(body: Body) -> std::io::Result<Receiver<std::io::Result<Vec<u8>>>> {
+    let (out, portions) = sync_channel(PORTIONS);
+    let mut body = body.into_reader();
+    std::thread::Builder::new().name("skep-download".into()).spawn(move || {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let portion = match body.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(n) => Ok(buffer[..n].to_vec()),
+                Err(fault) => Err(fault),
+            };
+            let broke = portion.is_err();
+            if out.send(portion).is_err() || broke {
+                return;
+            }
         }
-    }
-
-    fn cut(&mut self) -> Result<(), Broke> {
-        let _ = std::fs::remove_file(&self.tag);
-        self.file.set_len(0).map_err(|source| self.disk(source))
-    }
-
-    fn disk(&self, source: std::io::Error) -> Broke {
-        let folder = self.tag.parent().unwrap_or(&self.tag);
-        Broke::Final(Error::System { what: format!("writing into {}", folder.display()), source })
-    }
+    })?;
+    Ok(portions)
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
@@ -225,10 +254,6 @@ fn content_range(headers: &HeaderMap) -> (Option<u64>, Option<u64>) {
     let value = headers.get("content-range").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (range, total) = value.trim_start_matches("bytes ").split_once('/').unwrap_or_default();
     (range.split('-').next().and_then(|start| start.trim().parse().ok()), total.trim().parse().ok())
-}
-
-fn blake3_hex(text: &str) -> String {
-    skep_types::ModelId::of(text.as_bytes()).to_string()
 }
 
 #[cfg(test)]
@@ -243,7 +268,7 @@ mod tests {
         assert_eq!(url("https://example.org/x.gguf?a=b"), "https://example.org/x.gguf?a=b");
         assert!(Address::read("/tmp/model.gguf").unwrap().is_none() && Address::read("C:\\x.gguf").unwrap().is_none());
         for bad in ["hf:a/b", "hf:a//c", "hf:a/b@/c", "hf:a/b/c d", "ftp://example.org/x", "https://", "https://a b/"] {
-            assert!(matches!(Address::read(bad), Err(Error::Url { .. })), "{bad}");
+            assert!(matches!(Address::read(bad), Err(PullError::Url { .. })), "{bad}");
         }
         let plain = |text: &str| Address::read(text).unwrap().unwrap().is_plain();
         assert!(plain("http://example.org/x") && plain("http://127.0.0.1.example.org/x"));

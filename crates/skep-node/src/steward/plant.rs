@@ -50,12 +50,12 @@ impl Plant for NodePlant {
 
     fn traffic(&self) -> Traffic {
         let skep_net::Traffic { sent, received } = self.net.traffic();
-        Traffic { sent, received }
+        Traffic { sent, received: received + self.sent.pulled_bytes() }
     }
 
     fn weights_traffic(&self) -> Traffic {
         let (sent, received) = self.sent.traffic();
-        Traffic { sent, received }
+        Traffic { sent, received: received + self.sent.pulled_bytes() }
     }
 
     fn blocks(&self) -> Option<BlockRange> {
@@ -68,18 +68,18 @@ impl Plant for NodePlant {
 
     fn lend(&mut self, lending: &Lending) {
         let own = Lending { drops_weights: lending.drops_weights, ..Lending::unlimited() };
-        let lending = if self.lends { lending } else { &own };
+        let to_others = if self.lends { lending } else { &own };
         if let Some(stages) = &self.stages {
-            stages.lend(lending);
+            stages.lend(to_others);
         }
-        if self.lends {
-            self.sent.lend(lending, (0, 0));
-        }
+        self.divide(lending, Traffic::default());
     }
 
     fn divide(&mut self, lending: &Lending, others: Traffic) {
         if self.lends {
             self.sent.lend(lending, (others.sent, others.received));
+        } else {
+            self.sent.lend_nothing(lending.download, others.received);
         }
     }
 }

@@ -25,6 +25,11 @@ pub(super) fn memory_bytes() -> u64 {
     kilobytes("/proc/meminfo", "MemTotal:")
 }
 
+/// Bytes of the machine's memory that the system says are free for use; none where it does not say.
+pub(crate) fn available_bytes() -> Option<u64> {
+    Some(kilobytes("/proc/meminfo", "MemAvailable:")).filter(|bytes| *bytes > 0)
+}
+
 fn kilobytes(path: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));

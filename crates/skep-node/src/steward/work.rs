@@ -45,7 +45,7 @@ pub(crate) trait Plant: Send + 'static {
     fn divide(&mut self, lending: &Lending, others: Traffic);
 }
 
-/// Bytes of UDP, with all that this costs.
+/// Bytes of UDP, with all that this costs, and of what the owner pulls from elsewhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
     pub(crate) sent: u64,

@@ -20,6 +20,9 @@ pub(crate) struct Caps {
     upload: Mutex<Option<Bucket>>,
     download: Mutex<Option<Bucket>>,
     received: AtomicU64,
+    /// What the owner's own pulls may take where weights of others are not limited; else these share `download`.
+    pulls: Mutex<Option<Bucket>>,
+    pulled: AtomicU64,
 }
 
 impl Caps {
@@ -32,6 +35,8 @@ impl Caps {
             upload: Mutex::new(flag.map(Bucket::new)),
             download: Mutex::default(),
             received: AtomicU64::new(0),
+            pulls: Mutex::default(),
+            pulled: AtomicU64::new(0),
         }
     }
 
@@ -51,6 +56,25 @@ impl Caps {
         let upload = left(lending.upload, sent).into_iter().chain(self.flag).min();
         set(&self.upload, upload);
         set(&self.download, left(lending.download, received));
+    }
+
+    /// Limits only what the owner pulls, where everything else takes so many bytes per second of it.
+    pub(crate) fn limit_pulls(&self, download: Option<u64>, taken: u64) {
+        set(&self.pulls, download.map(|cap| cap.saturating_sub(taken).max(LEAST)));
+    }
+
+    /// Counts bytes that were pulled from elsewhere, and says how long to wait before more are.
+    pub(crate) fn wait_to_pull(&self, bytes: u64) -> Duration {
+        self.pulled.fetch_add(bytes, Ordering::Relaxed);
+        let now = self.started.elapsed();
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let wait = |bucket: &Mutex<Option<Bucket>>| lock(bucket).as_mut().map(|bucket| bucket.take(now, bytes));
+        wait(&self.pulls).or_else(|| wait(&self.download)).unwrap_or_default()
+    }
+
+    /// Bytes pulled from elsewhere so far.
+    pub(crate) fn pulled_bytes(&self) -> u64 {
+        self.pulled.load(Ordering::Relaxed)
     }
 
     /// Whether a cap holds back what is sent.
@@ -113,6 +137,19 @@ mod tests {
         caps.lend(&Lending::unlimited(), (100_000, 0));
         assert_eq!((rate(&caps.upload), rate(&caps.download)), (Some(1_000_000), None));
         assert!(caps.holds_back() && !Caps::new(None).holds_back());
+    }
+
+    #[test]
+    fn what_the_owner_pulls_shares_the_cap_of_weights_or_has_one_alone() {
+        let caps = Caps::new(None);
+        assert_eq!(caps.wait_to_pull(1 << 30), Duration::ZERO);
+        caps.limit_pulls(Some(100_000), 40_000);
+        assert_eq!((rate(&caps.pulls), rate(&caps.download)), (Some(60_000), None));
+        caps.limit_pulls(None, 0);
+        caps.lend(&Lending { download: Some(1_000_000), ..Lending::unlimited() }, (0, 0));
+        caps.wait_to_pull(10_000_000);
+        assert!(caps.wait_to_pull(1) > Duration::from_secs(5));
+        assert_eq!((caps.pulled_bytes(), caps.received_bytes()), ((1 << 30) + 10_000_001, 0));
     }
 
     #[test]

@@ -39,6 +39,7 @@ use skep_types::{BlockRange, Invite, ModelId, NodeId, Relay};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -182,11 +183,52 @@ impl Sent {
         fetching.finish().await.map(drop)
     }
 
+    /// Fetches what is still missing of the whole model, and says which it is; none when `stopped` ends first. What has come is on the disk then.
+    pub(crate) async fn fetch_all(
+        &self,
+        net: &Net,
+        gateway: &Peer,
+        store: &Path,
+        report: Report<'_>,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<Option<ModelId>, NodeError> {
+        let (served, _) = ask::network(net, self.0.membership(), gateway, None).await?;
+        let mut fetching =
+            Fetching::new(net.clone(), self.0.clone(), gateway.clone(), served, store.to_owned()).await?;
+        let came = tokio::select! {
+            came = fetching.everything(report) => Some(came),
+            () = stopped => None,
+        };
+        let fetched = fetching.finish().await;
+        match came {
+            Some(came) => {
+                came?;
+                Ok(Some(fetched?.id))
+            }
+            None => fetched.map(|_| None),
+        }
+    }
+
+    /// Counts bytes that this machine received from elsewhere for its owner, and says how long their worker is to wait.
+    pub(crate) fn wait_to_pull(&self, bytes: u64) -> Duration {
+        self.0.caps().wait_to_pull(bytes)
+    }
+
+    /// Bytes of models that came from elsewhere than the network.
+    pub(crate) fn pulled_bytes(&self) -> u64 {
+        self.0.caps().pulled_bytes()
+    }
+
+    /// Keeps only what this machine's owner pulls to a limit: others cannot reach it.
+    pub(crate) fn lend_nothing(&self, download: Option<u64>, others: u64) {
+        self.0.caps().limit_pulls(download, others);
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.0.sent_bytes()
     }
 
-    /// Bytes of weights sent and received so far.
+    /// Bytes of weights sent to other machines and received from them so far.
     pub(crate) fn traffic(&self) -> (u64, u64) {
         (self.0.sent_bytes(), self.0.caps().received_bytes())
     }
