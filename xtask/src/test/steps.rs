@@ -240,7 +240,8 @@ fn browser(kit: &mut Kit) -> Outcome {
         };
         let on_up = |up: &Up| {
             let mut command = shell::command("node", "test/machine.mjs", &copy);
-            shell::run(kit.lend(command.arg(&up.api).arg(&chromium)))
+            let model = kit.root.join("crates/skep/assets/skep-bard-q8_0.gguf");
+            shell::run(kit.lend(command.arg(&up.api).arg(&chromium).env("SKEP_MODEL", model)))
         };
         let run = || {
             page_views(kit, &copy, &chromium)?;

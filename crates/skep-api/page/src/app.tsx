@@ -10,21 +10,22 @@ import { hasMachine, machine, watchMachine } from "./store/machine";
 import { hasMet, meet } from "./store/met";
 import { network, watchNetwork, type NetworkState } from "./store/network";
 import { useStore } from "./store/store";
-import { ChatIcon, CodeIcon, HiveIcon, MachineIcon, Mark, SlidersIcon } from "./ui/icons";
+import { ChatIcon, CodeIcon, HiveIcon, MachineIcon, Mark, ModelsIcon, SlidersIcon } from "./ui/icons";
 import { ApiView } from "./views/api";
 import { ChatView } from "./views/chat";
 import { DoorPage } from "./views/door";
 import { LimitsPage } from "./views/limits";
 import { MachinePage } from "./views/machine";
+import { ModelsPage } from "./views/models";
 import { NetworkPage } from "./views/network";
 import { StartPage } from "./views/start";
 
-const VIEWS = ["chat", "network", "machine", "settings", "api"] as const;
+const VIEWS = ["chat", "network", "models", "machine", "settings", "api"] as const;
 type View = (typeof VIEWS)[number] | "start";
-const NAMES: Record<View, string> = { chat: "Chat", network: "Network", machine: "My machine", settings: "Settings", api: "API", start: "First steps" };
-const ICONS: Record<View, () => ComponentChildren> = { chat: ChatIcon, network: HiveIcon, machine: MachineIcon, settings: SlidersIcon, api: CodeIcon, start: ChatIcon };
+const NAMES: Record<View, string> = { chat: "Chat", network: "Network", models: "Models", machine: "My machine", settings: "Settings", api: "API", start: "First steps" };
+const ICONS: Record<View, () => ComponentChildren> = { chat: ChatIcon, network: HiveIcon, models: ModelsIcon, machine: MachineIcon, settings: SlidersIcon, api: CodeIcon, start: ChatIcon };
 /** Views that only a node with a machine of its own has. */
-const OF_MACHINE: readonly View[] = ["machine", "settings", "start"];
+const OF_MACHINE: readonly View[] = ["models", "machine", "settings", "start"];
 
 interface Place {
   view: View;
@@ -123,6 +124,7 @@ function Inside({ desk, shelf }: { desk: Desk; shelf: Shelf }) {
       </header>
       {view === "chat" && <ChatView desk={desk} />}
       {view === "network" && <NetworkPage />}
+      {view === "models" && <ModelsPage />}
       {view === "machine" && <MachinePage />}
       {view === "settings" && <LimitsPage target={target} />}
       {view === "api" && <ApiView />}

@@ -10,6 +10,7 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { mockKeys } from "./mock-keys.mjs";
 import { mockMachine } from "./mock-machine.mjs";
+import { mockModels } from "./mock-models.mjs";
 
 const DIST = process.env.SKEP_DIST ?? join(fileURLToPath(new URL(".", import.meta.url)), "..", "dist");
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
@@ -50,6 +51,7 @@ async function text(request) {
  * whether it is away, which it says with 503.
  */
 export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null, keys = own && mockKeys() } = {}) {
+  const models = mockModels();
   const script = { delay, verse, breakAt: null, breakWhen: null, away: false };
   const half = blocks / 2;
   const parts = [[0, half], [half, blocks], [0, half], [half, blocks]];
@@ -164,6 +166,10 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null, keys =
       const wrong = request.method === "PUT" ? own.put(JSON.parse(await text(request))) : null;
       return wrong ? json(response, 400, { error: wrong }) : json(response, 200, own.settings());
     }
+    if (own && path === "/skep/v1/models") {
+      const wrong = request.method === "POST" ? models.order(JSON.parse(await text(request))) : null;
+      return wrong ? json(response, 400, { error: wrong }) : json(response, 200, models.look());
+    }
     if (path.startsWith("/skep/v1/answers/")) {
       script.breakAt = null;
       if (script.away) return json(response, 503, { error: { message: "not yet" } });
@@ -178,7 +184,7 @@ export function mock({ delay = 25, verse = VERSE, blocks = 6, own = null, keys =
     }
     return file(path, response);
   });
-  return { server, state, script };
+  return { server, state, script, models };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

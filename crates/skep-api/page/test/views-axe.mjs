@@ -84,6 +84,16 @@ async function views({ page, origin, own }, light) {
   await page.getByTestId("view-network").click();
   await page.getByTestId("hop-row").first().waitFor();
   await look(page, "network", light);
+  await page.getByTestId("view-models").click();
+  await page.getByTestId("pull-row").first().waitFor();
+  await page.getByTestId("pull-source").fill("Bart");
+  await page.getByTestId("pull-source").press("Enter");
+  await page.getByTestId("error").filter({ hasText: "Bart" }).waitFor();
+  await look(page, "models", light);
+  await page.getByTestId("model-remove").first().click();
+  await page.getByTestId("model-remove-confirm").waitFor();
+  await look(page, "models, one to be removed", { ...light, name: `${light.name} asked` });
+  await page.getByTestId("model-remove-cancel").click();
   await page.getByTestId("view-machine").click();
   await page.getByTestId("timeline").waitFor();
   await page.locator(".day-list summary").click();

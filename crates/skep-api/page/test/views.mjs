@@ -21,6 +21,7 @@ const { hostile, long, torn } = await import("./views-answers.mjs");
 const { accessible } = await import("./views-axe.mjs");
 const { phoneIsLetIn, phoneOfTheOwner } = await import("./views-phone.mjs");
 const { mockKeys } = await import("./mock-keys.mjs");
+const { models } = await import("./views-models.mjs");
 const { firstSteps, myMachine, settings, withoutMachine } = await import("./views-machine.mjs");
 
 const browser = await launch(executablePath);
@@ -38,7 +39,7 @@ async function part(name, run, { own = mockMachine(), met = true, options = {}, 
   const seen = watch(page, origin);
   console.log(`— ${name}`);
   try {
-    await run({ page, context, origin, own, keys, node });
+    await run({ page, context, origin, own, keys, node, models: node.models });
   } catch (error) {
     check(false, `${name} came to its end`, String(error.stack ?? error));
   }
@@ -56,6 +57,7 @@ try {
   await part("the settings", settings, { expects: ["400"] });
   await part("a phone", (given) => phoneIsLetIn({ ...given, far: given.origin.replace("127.0.0.1", "localhost") }));
   await part("a phone of the owner's", phoneOfTheOwner);
+  await part("the models", models, { expects: ["400"] });
   await part("a node without a machine", withoutMachine, { own: null, met: false, expects: ["404"] });
   await part("what the eye and the keyboard meet", accessible, { met: false, expects: ["400"] });
   await part("an answer that breaks off", torn, { expects: ["503", "ERR_INCOMPLETE_CHUNKED_ENCODING"] });

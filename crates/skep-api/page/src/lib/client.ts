@@ -6,6 +6,7 @@ import { parseRoute, parseTiming, type Timing } from "./route";
 import { SseParser } from "./sse";
 import type { Raw, SettingsView } from "./limits";
 import type { Command, MachineView } from "./machine";
+import type { ModelsView, Order } from "./models";
 import type { Hop, NetworkView, Summary } from "./types";
 
 /** A failure on the way to or from the node. */
@@ -217,6 +218,12 @@ export async function fetchMachine(signal?: AbortSignal): Promise<MachineView | 
 
 /** Pauses, resumes or finishes the lending; gives what the machine is then. */
 export const commandMachine = (command: Command): Promise<MachineView> => read("/skep/v1/machine", sends("POST", command));
+
+/** The models of this machine and its network. */
+export const fetchModelsView = (signal?: AbortSignal): Promise<ModelsView> => read("/skep/v1/models", { signal });
+
+/** Pulls, pauses, resumes, cancels or removes; gives what there is then. */
+export const orderModels = (order: Order): Promise<ModelsView> => read("/skep/v1/models", sends("POST", order));
 
 /** The owner's settings. */
 export const fetchSettings = (): Promise<SettingsView> => read("/skep/v1/settings");

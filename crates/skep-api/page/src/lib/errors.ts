@@ -16,9 +16,9 @@ function split(message: string, hint: string | null): Trouble {
   return { message: sentence(message.slice(0, found.index).trim()), hint: sentence(hint ?? (found[1] as string).trim()) };
 }
 
-/** Starts with a capital and ends with a full stop. */
+/** Starts with a capital, unless with an address, and ends with a full stop. */
 function sentence(text: string): string {
-  const first = /^[a-z]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
+  const first = /^[a-z](?![\w+-]*:)/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
   return /[.!?…)]$/.test(first) ? first : `${first}.`;
 }
 

@@ -102,6 +102,12 @@ export const MachineIcon = () => (
     <path d="M9 20h6M12 16v4" />
   </Icon>
 );
+export const ModelsIcon = () => (
+  <Icon>
+    <path d="m12 3.5 8.5 4.2L12 12 3.5 7.7z" />
+    <path d="m3.5 12 8.5 4.3 8.5-4.3M3.5 16.3l8.5 4.2 8.5-4.2" />
+  </Icon>
+);
 export const CodeIcon = () => (
   <Icon>
     <path d="m8 7-5 5 5 5M16 7l5 5-5 5" />
