@@ -92,6 +92,11 @@ impl ApiError {
         self
     }
 
+    /// Its code, or what stands for one that has none.
+    pub(crate) fn code_or(&self, none: &'static str) -> &'static str {
+        self.0.code.unwrap_or(none)
+    }
+
     /// The body, which is also the event that ends a stream.
     pub(crate) fn body(self) -> ErrorBody {
         let Fault { kind, code, param, sentence, hint, .. } = *self.0;

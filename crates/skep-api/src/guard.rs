@@ -33,6 +33,7 @@ pub(crate) async fn guard<B>(State(api): State<Api<B>>, mut request: Request, ne
             error.into_response()
         }
     };
+    api.stats.answered(response.status().as_u16());
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));

@@ -27,11 +27,13 @@ mod images;
 mod listen;
 mod machine;
 mod messages;
+mod metrics;
 mod options;
 mod page;
 mod request;
 mod responses;
 mod routes;
+mod stats;
 mod stream;
 mod tally;
 
@@ -39,6 +41,7 @@ pub use access::{KeyView, Keys, KeysFault, MAX_KEYS, MAX_LABEL, Scope, Terms};
 pub use backend::Backend;
 pub use listen::{Patience, serve};
 
+use stats::Stats;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -69,13 +72,14 @@ pub struct Open {
 struct Api<B> {
     backend: B,
     config: Arc<ApiConfig>,
+    stats: Stats,
     /// Seconds since 1970.
     started: u64,
 }
 
 /// The whole HTTP interface of `backend`.
 pub fn router<B: Backend>(backend: B, config: ApiConfig) -> axum::Router {
-    let api = Api { backend, config: Arc::new(config), started: routes::now() };
+    let api = Api { backend, config: Arc::new(config), stats: Stats::default(), started: routes::now() };
     let guard = axum::middleware::from_fn_with_state(api.clone(), guard::guard::<B>);
     routes::routes().layer(guard).with_state(api)
 }

@@ -7,9 +7,10 @@ use crate::error::ApiError;
 use crate::options::Options;
 use crate::request::{self, Ask};
 use crate::responses::{self, Echo, Response as Responded};
+use crate::stats::Operation;
 use crate::stream::{Form, Stream, broken_off};
-use crate::tally::Tally;
-use crate::{Api, body, catalogue, embeddings, images, machine, page};
+use crate::tally::{Asked, Tally};
+use crate::{Api, body, catalogue, embeddings, images, machine, metrics, page};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
@@ -55,6 +56,7 @@ pub(crate) fn routes<B: Backend>() -> axum::Router<Api<B>> {
         .route("/skep/v1/keys/revoke", post(access::paths::revoke::<B>))
         .route("/skep/v1/pair-code", post(access::paths::pair_code::<B>))
         .route("/skep/v1/pair", post(access::paths::pair::<B>))
+        .route("/metrics", get(metrics::show::<B>))
         .route("/v1/{*rest}", axum::routing::any(nothing))
         .route("/skep/{*rest}", axum::routing::any(nothing))
         .fallback(elsewhere)
@@ -192,9 +194,9 @@ async fn chat<B: Backend>(
     Extension(pass): Whoever,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let begun = Instant::now();
+    let asked = Asked::now(pass, Operation::Chat);
     let ask = request::chat(&body::read(request).await?)?;
-    answer(api, Kind::Chat, ask, pass, begun).await
+    answer(api, Kind::Chat, ask, asked).await
 }
 
 async fn completion<B: Backend>(
@@ -202,9 +204,9 @@ async fn completion<B: Backend>(
     Extension(pass): Whoever,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let begun = Instant::now();
+    let asked = Asked::now(pass, Operation::Text);
     let ask = request::completion(&body::read(request).await?)?;
-    answer(api, Kind::Text, ask, pass, begun).await
+    answer(api, Kind::Text, ask, asked).await
 }
 
 async fn embeddings<B: Backend>(
@@ -213,15 +215,18 @@ async fn embeddings<B: Backend>(
     request: Request,
 ) -> Result<Response, ApiError> {
     let ask = embeddings::read(&body::read(request).await?, &api.backend.models())?;
-    let made = api.backend.encode(ask.request).await?;
-    api.config.keys.charge(pass, made.prompt_tokens.into());
+    let made = api.encode(Asked::now(pass, Operation::Embeddings), ask.request).await?;
     let headers = headers(&route_header(&made.route), None, "application/json");
     Ok((headers, Json(embeddings::answer(made, ask.base64))).into_response())
 }
 
-async fn classification<B: Backend>(State(api): State<Api<B>>, request: Request) -> Result<Response, ApiError> {
+async fn classification<B: Backend>(
+    State(api): State<Api<B>>,
+    Extension(pass): Whoever,
+    request: Request,
+) -> Result<Response, ApiError> {
     let ask = images::read(&body::read(request).await?)?;
-    let made = api.backend.encode(ask.request).await?;
+    let made = api.encode(Asked::now(pass, Operation::Classification), ask.request).await?;
     let headers = headers(&route_header(&made.route), None, "application/json");
     Ok((headers, Json(images::answer(made, ask.top_k))).into_response())
 }
@@ -231,14 +236,13 @@ async fn response<B: Backend>(
     Extension(pass): Whoever,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let begun = Instant::now();
+    let asked = Asked::now(pass, Operation::Chat);
     let (ask, echo) = responses::read(&body::read(request).await?)?;
     let (seed, stream) = (ask.request.sampling.seed, ask.stream);
-    let generation = api.backend.generate(ask.request).await?;
-    let tally = Tally::begin(&api.config.keys, pass, generation.prompt_tokens);
+    let (generation, tally) = api.generate(asked, ask.request).await?;
     let form = Responded::new(Head::new(responses::PREFIX, now(), seed, &generation), echo);
     if stream {
-        streamed(form, generation, tally, begun).await
+        streamed(form, generation, tally, asked.begun).await
     } else {
         collected(generation, tally, |text, summary| form.whole(text, summary)).await
     }
@@ -246,19 +250,12 @@ async fn response<B: Backend>(
 
 /// Asks the gateway and waits for the first event; the rest is streamed or collected. When the client hangs up, the server drops
 /// this future or the body that it returned, and with it the [`Generation`].
-async fn answer<B: Backend>(
-    api: Api<B>,
-    kind: Kind,
-    ask: Ask,
-    pass: Pass,
-    begun: Instant,
-) -> Result<Response, ApiError> {
+async fn answer<B: Backend>(api: Api<B>, kind: Kind, ask: Ask, asked: Asked) -> Result<Response, ApiError> {
     let seed = ask.request.sampling.seed;
-    let generation = api.backend.generate(ask.request).await?;
-    let tally = Tally::begin(&api.config.keys, pass, generation.prompt_tokens);
+    let (generation, tally) = api.generate(asked, ask.request).await?;
     let head = Head::new(kind.prefix(), now(), seed, &generation);
     if ask.stream {
-        return streamed(Pieces::new(kind, head, ask.include_usage), generation, tally, begun).await;
+        return streamed(Pieces::new(kind, head, ask.include_usage), generation, tally, asked.begun).await;
     }
     collected(generation, tally, |text, summary| answer::whole(kind, &head, &text, summary)).await
 }
@@ -270,7 +267,6 @@ async fn resume<B: Backend>(
     Extension(pass): Whoever,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let begun = Instant::now();
     let mut prefixes = Kind::ALL.map(|kind| (kind.prefix(), Some(kind))).into_iter().chain([(responses::PREFIX, None)]);
     let known = prefixes.find_map(|(prefix, kind)| Some((prefix, kind, id.strip_prefix(prefix)?.parse().ok()?)));
     let Some((prefix, kind, answer)) = known else {
@@ -280,11 +276,13 @@ async fn resume<B: Backend>(
         );
     };
     let resumed = api.backend.resume(answer).await?;
-    let tally = Tally::go_on(&api.config.keys, pass);
+    let operation = if matches!(kind, Some(Kind::Text)) { Operation::Text } else { Operation::Chat };
+    let asked = Asked::now(pass, operation);
+    let tally = api.tally(asked, resumed.generation.model);
     let head = Head::new(prefix, resumed.created, resumed.seed, &resumed.generation);
     match kind {
-        Some(kind) => streamed(Pieces::new(kind, head, false), resumed.generation, tally, begun).await,
-        None => streamed(Responded::new(head, Echo::default()), resumed.generation, tally, begun).await,
+        Some(kind) => streamed(Pieces::new(kind, head, false), resumed.generation, tally, asked.begun).await,
+        None => streamed(Responded::new(head, Echo::default()), resumed.generation, tally, asked.begun).await,
     }
 }
 

@@ -109,6 +109,11 @@ impl Keys {
         self.lock().ring.save_counts()
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().ring.list(self.now()).len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,7 @@ mod hangup;
 mod harness;
 mod http;
 mod machine;
+mod metrics;
 mod refusals;
 mod responses;
 mod scripted;
