@@ -209,6 +209,18 @@ pub(crate) enum ModelCommand {
     Inspect(InspectArgs),
     /// List the models on this machine that were pulled, or of which a network's members gave some
     List(ListArgs),
+    /// Remove one of them from this machine's disk, unless a running Skep uses it
+    Remove(RemoveModelArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RemoveModelArgs {
+    /// Its name, or the beginning of its id, as `skep model list` shows them
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

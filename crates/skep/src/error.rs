@@ -74,6 +74,9 @@ pub(crate) enum Error {
     /// A model cannot be brought to this machine.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// No model of the store has the name.
+    #[error("no model here is called {name}")]
+    NoModel { name: String },
     /// Several models of the store have the name.
     #[error("several models here are called {name}")]
     TwoModels { name: String },
@@ -134,6 +137,7 @@ impl Error {
             Self::NoRoom { .. } => "say which blocks with --blocks; `skep model inspect FILE` shows their sizes".into(),
             Self::NotWhole { .. } => "`skep pull LINK` fetches the rest from the network that LINK leads to".into(),
             Self::Pull(source) => source.hint().into(),
+            Self::NoModel { .. } => "`skep model list` shows what is here".into(),
             Self::TwoModels { .. } => "use the beginning of the id, which `skep model list` shows".into(),
             Self::Node(_) | Self::Net(_) => {
                 "check the address given with --join or --listen, and that the other node is running".into()
@@ -172,6 +176,7 @@ impl Error {
             | Self::Plan(_)
             | Self::NoRoom { .. }
             | Self::NotWhole { .. }
+            | Self::NoModel { .. }
             | Self::TwoModels { .. }
             | Self::Pull(PullError::Url { .. } | PullError::OtherFile { .. } | PullError::Model { .. })
             | Self::NoMember { .. }

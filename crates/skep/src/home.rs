@@ -80,18 +80,25 @@ pub(crate) fn find_model(given: Option<&Path>) -> Result<Model, Error> {
     let Some(given) = given else { return lay_out_bundled(&store()).map(Model::File) };
     let name = given.to_str().filter(|_| !given.exists());
     let Some(name) = name else { return Ok(Model::File(given.to_owned())) };
+    match find_stored(name)? {
+        Some(stored) if stored.is_whole() => Ok(Model::Stored(stored)),
+        Some(stored) => {
+            Err(Error::NotWhole { name: name.to_owned(), held: stored.bytes(), bytes: stored.shape.bytes() })
+        }
+        // Told as a file that is not there.
+        None => Ok(Model::File(given.to_owned())),
+    }
+}
+
+/// The model of the store whose name or beginning of the id is given, in whole or in part.
+pub(crate) fn find_stored(name: &str) -> Result<Option<Stored>, Error> {
     let all = adopt::list(&store()).map_err(skep_node::NodeError::from)?;
     let by_id =
         |stored: &Stored| name.len() >= LEAST_ID_DIGITS && stored.id.to_string().starts_with(&name.to_lowercase());
     let mut found = all.into_iter().filter(|stored| by_id(stored) || name_of(stored).as_deref() == Some(name));
     match (found.next(), found.next()) {
-        (Some(stored), None) if stored.is_whole() => Ok(Model::Stored(stored)),
-        (Some(stored), None) => {
-            Err(Error::NotWhole { name: name.to_owned(), held: stored.bytes(), bytes: stored.shape.bytes() })
-        }
         (Some(_), Some(_)) => Err(Error::TwoModels { name: name.to_owned() }),
-        // Told as a file that is not there.
-        (None, _) => Ok(Model::File(given.to_owned())),
+        (found, _) => Ok(found),
     }
 }
 

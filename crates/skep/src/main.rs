@@ -72,6 +72,7 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Models(args) => models::run(&args),
         Command::Model(ModelCommand::Inspect(args)) => inspect::run(&args),
         Command::Model(ModelCommand::List(args)) => pull::list(&args),
+        Command::Model(ModelCommand::Remove(args)) => pull::remove(&args),
         Command::Top(args) => top::run(&args),
         Command::Logs(args) => log::logs(&args),
         Command::Config(command) => config::run(command),

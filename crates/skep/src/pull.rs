@@ -4,7 +4,7 @@
 //! pulled can be served to other members. What ends here was written through and is forgotten by the page cache, so that the first use
 //! brings it into memory through a mapping, in large pages (see `skep-map`).
 
-use crate::args::{ListArgs, PullArgs};
+use crate::args::{ListArgs, PullArgs, RemoveModelArgs};
 use crate::error::Error;
 use crate::home;
 use crate::invite;
@@ -62,6 +62,16 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Error> {
         ))?;
     }
     Ok(())
+}
+
+/// Removes a model from the store.
+pub(crate) fn remove(args: &RemoveModelArgs) -> Result<(), Error> {
+    let stored = home::find_stored(&args.name)?.ok_or_else(|| Error::NoModel { name: args.name.clone() })?;
+    let bytes = skep_store::remove::remove(&home::store(), stored.id).map_err(PullError::from)?;
+    if args.json {
+        return output::line(json!({ "model": stored.id, "bytes": bytes }));
+    }
+    output::line(format!("model {} ({}) is removed, which frees {}", args.name, stored.id.short(), HumanBytes(bytes)))
 }
 
 /// Where a model comes from.

@@ -167,6 +167,29 @@ fn a_file_is_pulled_listed_and_used_by_its_name() {
 }
 
 #[test]
+fn a_model_is_removed_when_no_process_uses_it() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("bard.gguf");
+    std::fs::write(&file, BUNDLED).unwrap();
+    json(&skep(home.path(), &["pull", file.to_str().unwrap(), "--json"]));
+    let up = ["up", "--json", "--ephemeral", "--port", "0", "--model", "bard"];
+    let mut child = command(home.path(), &up).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let id = ModelId::of(BUNDLED).to_string();
+    let (sentence, hint) = refusal(&skep(home.path(), &["model", "remove", "bard"]), 4);
+    assert_eq!(sentence, format!("model {id} is in use"));
+    assert_eq!(hint, "end the `skep up` that serves it first");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let removed = json(&skep(home.path(), &["model", "remove", &id[..8], "--json"]));
+    assert_eq!((&removed["model"], &removed["bytes"]), (&id.into(), &BUNDLED.len().into()));
+    assert_eq!(json(&skep(home.path(), &["model", "list", "--json"]))["models"], serde_json::json!([]));
+    let (sentence, _) = refusal(&skep(home.path(), &["model", "remove", "bard"]), 3);
+    assert_eq!(sentence, "no model here is called bard");
+}
+
+#[test]
 fn a_download_that_breaks_off_goes_on_where_it_was() {
     let home = tempfile::tempdir().unwrap();
     let server = Server::start(&[Answer::BreakOff(300_000), Answer::BreakOff(200_000), Answer::Give("\"one\"")]);

@@ -55,7 +55,7 @@ fn a_key_opens_what_its_scope_says() {
     for path in ["/v1/models", "/skep/v1/network", "/skep/v1/route"] {
         assert_eq!((ask(&user, path), ask(&owner, path)), (200, 200), "{path}");
     }
-    for path in ["/skep/v1/machine", "/skep/v1/settings", "/skep/v1/keys", "/skep/v1/members"] {
+    for path in ["/skep/v1/machine", "/skep/v1/settings", "/skep/v1/keys", "/skep/v1/members", "/skep/v1/models"] {
         assert_eq!((ask(&user, path), ask(&owner, path)), (403, 200), "{path}");
     }
     assert_eq!(far(&server, "GET", "/skep/v1/machine", &user, "").error().1, json!("missing_scope"));

@@ -24,7 +24,7 @@ pub enum Fits {
 pub struct NeedView {
     /// Bytes of its file.
     pub weights_bytes: u64,
-    /// Bytes of keys and values of one conversation.
+    /// Bytes of keys, values and kept rows of one conversation.
     pub session_bytes: u64,
     /// How long that conversation is.
     pub session_tokens: u32,

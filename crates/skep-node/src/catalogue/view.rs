@@ -109,7 +109,10 @@ impl Facts {
     fn new(config: &ModelConfig, bytes: u64) -> Self {
         let context = u32::try_from(config.context).unwrap_or(u32::MAX);
         let session_tokens = context.min(SESSION_TOKENS);
-        let session_bytes = kv_bytes(config) * u64::from(config.n_blocks) * u64::from(session_tokens);
+        // Of each token: keys and values in every block, and the last row, which a stage keeps until the next one has it.
+        let row_bytes = 4 * config.d_model as u64;
+        let token_bytes = kv_bytes(config) * u64::from(config.n_blocks) + row_bytes;
+        let session_bytes = token_bytes * u64::from(session_tokens);
         let need = NeedView { weights_bytes: bytes, session_bytes, session_tokens };
         Self { name: config.name.clone(), context, task: (&Purpose::of(config)).into(), need }
     }
@@ -287,9 +290,10 @@ mod tests {
         let file = Gguf::open(Path::new(path)).unwrap();
         let config = ModelConfig::from_gguf(&file).unwrap();
         let facts = Facts::read(Path::new(path)).unwrap();
-        // Keys and values of two bytes each.
-        let values = 2 * config.n_kv_heads * config.head_dim * config.n_blocks as usize * config.context;
+        // Keys and values of two bytes each, and a row of four.
+        let values = 2 * config.n_kv_heads * config.head_dim * config.n_blocks as usize;
+        let session = (2 * values + 4 * config.d_model) * config.context;
         assert_eq!(facts.need.weights_bytes, bytes);
-        assert_eq!((facts.need.session_bytes, facts.need.session_tokens), (2 * values as u64, config.context as u32));
+        assert_eq!((facts.need.session_bytes, facts.need.session_tokens), (session as u64, config.context as u32));
     }
 }
