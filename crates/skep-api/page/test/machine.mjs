@@ -7,7 +7,6 @@
 
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { once } from "node:events";
 import { check, failures, launch, watch } from "./driver.mjs";
 import { phoneIsLetIn } from "./views-phone.mjs";
 import { realPull } from "./views-models.mjs";
@@ -33,8 +32,7 @@ async function modelServer() {
     response.writeHead(start > 0 ? 206 : 200, { etag: '"one"', "content-length": bytes.length - start, "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` });
     for (let at = start; at < bytes.length && !response.destroyed; ) {
       const next = Math.min(gate, at + 65_536);
-      if (next > at && !response.write(bytes.subarray(at, next))) await Promise.race([once(response, "drain"), once(response, "close")]);
-      if (next <= at) await new Promise((resolve) => setTimeout(resolve, 20));
+      if (next <= at || !response.write(bytes.subarray(at, next))) await new Promise((resolve) => setTimeout(resolve, 20));
       at = Math.max(at, next);
     }
     response.end();
