@@ -1,11 +1,12 @@
 //! A node in the role of a directory.
 
-use crate::message::{Message, PAGE_RECORDS, Refusal, THERE_MAX};
+use crate::gossip::Gossip;
+use crate::message::{MARKS_MAX, Message, Refusal, THERE_MAX};
 use crate::pace::Pace;
 use crate::roll::Roll;
-use crate::shard::{Shard, below, rank, volunteer_key};
+use crate::shard::{Shard, below, volunteer_key};
 use crate::shelf::{Change, Shelf};
-use crate::{Effect, OFFERS_PER_NODE, PAGE_MS, PUBLISH_MS, RENEW_MS, SHELVES_MAX};
+use crate::{Effect, OFFERS_PER_NODE, PUBLISH_MS, RENEW_MS, SHELVES_MAX};
 use skep_types::offer::{OFFER_LIFETIME_S, Offer, VOLUNTEER_LIFETIME_S, Volunteer};
 use skep_types::signed::{Keys, Signed};
 use skep_types::{ModelId, NodeId};
@@ -18,8 +19,6 @@ const REFUSED_SLACK: u32 = 4;
 const LEAVING_S: u64 = OFFER_LIFETIME_S - PUBLISH_MS / 1000;
 /// An idle volunteer's list is cleared of the expired this often.
 const TIDY_MS: u64 = 10_000;
-/// How long a newcomer waits for a page before it asks another volunteer.
-const PAGE_WAIT_MS: u64 = 2_000;
 
 /// What a directory keeps.
 #[derive(Debug)]
@@ -33,11 +32,12 @@ pub struct Directory {
     pace: Pace,
     renew_ms: u64,
     tidy_ms: u64,
-    page_ms: u64,
-    /// Who was asked for a page and from where, and the node from which all are read without a break.
-    paging: Option<(NodeId, NodeId)>,
-    complete: bool,
+    gossip: Gossip,
+    /// Others were told of it.
+    greeted: bool,
     size: u32,
+    /// Until then it takes the network for as large as it was told: nobody has said yet how many offers it keeps.
+    firm_ms: u64,
     /// Takes no offers, but goes on to say who keeps what: many nodes know it.
     retired: bool,
 }
@@ -54,10 +54,10 @@ impl Directory {
             pace: Pace::default(),
             renew_ms: now_ms,
             tidy_ms: now_ms,
-            page_ms: now_ms,
-            paging: None,
-            complete: false,
+            gossip: Gossip::new(me, now_ms),
+            greeted: false,
             size,
+            firm_ms: now_ms + 2 * RENEW_MS,
             retired: false,
         }
     }
@@ -85,6 +85,10 @@ impl Directory {
         self.shelves.values().map(Shelf::len).sum()
     }
 
+    fn kept_for_long(&self) -> usize {
+        self.shelves.values().filter(|shelf| shelf.was_ours()).map(Shelf::len).sum()
+    }
+
     /// Offers in the network, as far as it can tell.
     pub fn size(&self) -> u32 {
         self.size
@@ -92,7 +96,12 @@ impl Directory {
 
     /// When it wants to be woken.
     pub(crate) fn wake_ms(&self) -> u64 {
-        self.renew_ms.min(self.tidy_ms).min(self.page_ms)
+        self.renew_ms.min(self.tidy_ms).min(self.gossip.wake_ms())
+    }
+
+    /// Whether it asks this volunteer what is new.
+    pub(crate) fn asks(&self, node: &NodeId) -> bool {
+        self.gossip.has(node)
     }
 
     /// Does what is due. `contacts` are nodes to learn the list from where the own one is empty.
@@ -105,9 +114,13 @@ impl Directory {
             self.renew(now_ms, keys, effects);
             self.renew_ms = if self.retired { u64::MAX } else { now_ms + RENEW_MS };
         }
-        if now_ms >= self.page_ms {
-            self.read_page(now_ms, contacts, effects);
+        if now_ms >= self.gossip.wake_ms() {
+            let drawn = self.gossip.tick(now_ms, &self.roll, contacts, keys, effects);
+            if let Some(record) = self.roll.get(&self.me).filter(|_| self.greeted) {
+                greet(record, drawn.into_iter(), effects);
+            }
         }
+        self.greet_once(effects);
     }
 
     /// Answers a message; those that it does not understand or that come too fast are dropped.
@@ -147,9 +160,25 @@ impl Directory {
                 let spans = self.shelves.get(&shard).map_or_else(Vec::new, Shelf::spans);
                 Some(Message::Spans { shard, spans })
             }
-            Message::Roll { after } => Some(Message::Page { records: self.roll.page(&after, PAGE_RECORDS) }),
+            Message::Roll { since } => {
+                let (until, marks) = self.roll.since(since, MARKS_MAX);
+                Some(Message::Marks { until, marks })
+            }
+            Message::Marks { until, marks } => {
+                let size = self.size;
+                let fits = |key| below(key, size, REFUSED_SLACK);
+                self.gossip.marks(now_ms, from, (until, marks), &self.roll, fits, effects);
+                self.greet_once(effects);
+                None
+            }
+            Message::Want { keys } => Some(Message::Page { records: self.roll.of(&keys) }),
             Message::Page { records } => {
-                self.page(now_ms, from, records, keys, effects);
+                if self.gossip.awaits_page(&from) {
+                    records.into_iter().for_each(|record| _ = self.take(now_ms, record, keys));
+                    self.size = self.roll.size().max(self.size);
+                    self.gossip.go_on(now_ms, &from, &self.roll, effects);
+                    self.greet_once(effects);
+                }
                 None
             }
             _ => None,
@@ -173,16 +202,19 @@ impl Directory {
         if self.retired {
             return self.there(shard);
         }
-        if !self.shelves.contains_key(&shard) {
-            // One of the three may have died unnoticed: the fourth takes its place. Those that step down have none.
-            let stay = |volunteer: &Volunteer| volunteer.expires > now_ms / 1000 + LEAVING_S;
-            let volunteers = self.roll.highest_of(&shard, THERE_MAX, stay);
-            if volunteers.iter().all(|volunteer| volunteer.statement.node != self.me) {
-                return self.there(shard);
-            }
-            if self.shelves.len() >= SHELVES_MAX {
-                return refused(Refusal::NoRoom, 0);
-            }
+        // One of the three may have died unnoticed: the fourth takes its place. Those that step down have none.
+        let stay = |volunteer: &Volunteer| volunteer.expires > now_ms / 1000 + LEAVING_S;
+        let mine = || {
+            let keepers = self.roll.highest_of(&shard, THERE_MAX, stay);
+            keepers.iter().any(|volunteer| volunteer.statement.node == self.me)
+        };
+        let shelf = self.shelves.get_mut(&shard);
+        let known = shelf.is_some();
+        if !shelf.map_or_else(mine, |shelf| shelf.is_ours(now_ms, mine)) {
+            return self.there(shard);
+        }
+        if !known && self.shelves.len() >= SHELVES_MAX {
+            return refused(Refusal::NoRoom, 0);
         }
         let kept = self.kept.get(&from).copied().unwrap_or(0);
         let shelf = self.shelves.entry(shard).or_insert_with(|| Shelf::new(now_ms));
@@ -223,87 +255,46 @@ impl Directory {
         for shelf in self.shelves.values_mut() {
             shelf.drop_expired(now_ms / 1000, |node| forget(kept, node));
         }
-        // A shard that has become another's is left to run dry: its publishers are told when they ask who keeps it.
+        // A shard that has become another's is left to run dry: its publishers are told who keeps it, and searches still find them.
         self.shelves.retain(|_, shelf| shelf.len() > 0);
         self.roll.drop_expired(now_ms / 1000);
         self.pace.tidy(now_ms);
         // It rises at once and falls slowly: a directory that has just started, or lost sight of others, must not call for
         // more directories.
-        self.size = self.roll.size().max(self.size - self.size.div_ceil(16));
+        let least = if now_ms < self.firm_ms { self.size } else { self.size - self.size.div_ceil(16) };
+        self.size = self.roll.size().max(least);
     }
 
-    /// Signs a new record and tells it to all; the one by which it steps down replaces the last one and soon ends.
+    /// Signs a new record and tells it to a few, from whom all hear it; the one by which it steps down replaces the last one and soon ends.
     fn renew(&mut self, now_ms: u64, keys: &impl Keys, effects: &mut Vec<Effect>) {
         let statement = Volunteer {
             node: self.me,
             seq: now_ms,
             expires: now_ms / 1000 + if self.retired { LEAVING_S } else { VOLUNTEER_LIFETIME_S },
-            held: u32::try_from(self.held()).unwrap_or(u32::MAX),
+            // What others have taken over is not counted twice.
+            held: u32::try_from(self.kept_for_long()).unwrap_or(u32::MAX),
             addrs: self.addrs.clone(),
         };
         if let Ok(record) = Signed::sign(statement, keys) {
-            self.announce(&record, effects);
+            if self.gossip.is_settled() {
+                greet(&record, self.gossip.partners(), effects);
+            }
             if self.retired {
                 self.roll.remove(&self.me);
             } else {
-                self.roll.insert(record);
+                self.roll.insert(now_ms, record);
             }
         }
     }
 
-    fn announce(&self, record: &Signed<Volunteer>, effects: &mut Vec<Effect>) {
-        let others = self.roll.records().map(|other| other.statement.node).filter(|node| *node != self.me);
-        effects.extend(others.map(|to| Effect::Send { to, message: Message::Here { record: record.clone() } }));
-    }
-
-    fn read_page(&mut self, now_ms: u64, contacts: &[NodeId], effects: &mut Vec<Effect>) {
-        let (_, after) = self.paging.unwrap_or((self.me, NodeId([0; 32])));
-        // Another one each time, by a rank that the clock changes.
-        let others = self.roll.records().map(|other| other.statement.node).chain(contacts.iter().copied());
-        let turn = |node: &NodeId| rank(now_ms / 1000, volunteer_key(node));
-        let asked = others.filter(|node| *node != self.me).max_by_key(turn);
-        let Some(to) = asked else {
-            self.complete = true;
-            self.page_ms = now_ms + PAGE_MS;
-            return;
-        };
-        self.page_ms = now_ms + if self.complete { PAGE_MS } else { PAGE_WAIT_MS };
-        self.paging = Some((to, after));
-        effects.push(Effect::Send { to, message: Message::Roll { after } });
-    }
-
-    fn page(
-        &mut self,
-        now_ms: u64,
-        from: NodeId,
-        records: Vec<Signed<Volunteer>>,
-        keys: &impl Keys,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some((_, after)) = self.paging.filter(|(asked, _)| *asked == from) else { return };
-        let last = records.last().map(|record| record.statement.node).filter(|last| *last > after);
-        let more = last.filter(|_| records.len() == PAGE_RECORDS);
-        for record in records {
-            _ = self.take(now_ms, record, keys);
-        }
-        self.size = self.roll.size().max(self.size);
-        self.paging = more.map(|after| (from, after));
-        if self.complete {
+    /// A newcomer is told of when it knows the others.
+    fn greet_once(&mut self, effects: &mut Vec<Effect>) {
+        if self.greeted || !self.gossip.is_settled() {
             return;
         }
-        match more {
-            Some(after) => {
-                self.page_ms = now_ms + PAGE_WAIT_MS;
-                effects.push(Effect::Send { to: from, message: Message::Roll { after } });
-            }
-            None => {
-                // The newcomer knows all: now all get to know it.
-                self.complete = true;
-                self.page_ms = now_ms + PAGE_MS;
-                if let Some(record) = self.roll.get(&self.me).cloned() {
-                    self.announce(&record, effects);
-                }
-            }
+        self.greeted = true;
+        if let Some(record) = self.roll.get(&self.me) {
+            greet(record, self.gossip.partners(), effects);
         }
     }
 
@@ -314,10 +305,15 @@ impl Directory {
         let eligible = below(volunteer_key(&node), self.size, REFUSED_SLACK);
         let holds = new && eligible && record.verify(now_ms / 1000, keys).is_ok();
         if holds {
-            self.roll.insert(record);
+            self.roll.insert(now_ms, record);
         }
         holds
     }
+}
+
+fn greet(record: &Signed<Volunteer>, nodes: impl Iterator<Item = NodeId>, effects: &mut Vec<Effect>) {
+    let here = |to| Effect::Send { to, message: Message::Here { record: record.clone() } };
+    effects.extend(nodes.map(here));
 }
 
 fn forget(kept: &mut BTreeMap<NodeId, u8>, node: NodeId) {

@@ -30,20 +30,33 @@
 //! keeps what. A record is refused above four times. `size` is what the directories say they hold, each counted as four times the
 //! median at most, divided by [`COPIES`]; a node takes the median of the last three answers.
 //!
-//! Volunteers know each other: each sends its signed record to all others once in [`RENEW_MS`], and reads one page of another one's
-//! list every [`PAGE_MS`], a newcomer page after page until it has all. Whoever hears of a volunteer for the first time answers with
-//! its own record. Ordinary nodes know a few volunteers and ask those which are highest in a shard. A node that is met may be of any
+//! Volunteers know each other by what a few *partners* tell: each volunteer has four others as partners, drawn by a number that only it
+//! knows, a new one in place of the oldest every 30 s, and another one in place of one that has not answered for 3 s. It sends its signed
+//! record to its partners once in [`RENEW_MS`] and to each new one. It asks them in turn what they have taken up since it last asked
+//! ([`Message::Roll`]), and is told in short ([`Mark`]: the volunteer's key and the second of its record); of these it wants the records
+//! that it lacks ([`Message::Want`]), from one partner each, and what one does not deliver from the next. It asks one partner every
+//! `24 / (log₂ volunteers + 2)` seconds. Each question doubles the number of those who know of a record, so all do after some half a minute
+//! however many they are, and a volunteer sends as many messages in a large network as in a small one; what grows with the number of
+//! volunteers is the records themselves, each of which comes to each of them about once a minute. A newcomer asks four others at once for
+//! all, and is told of to others when it has read what they know, or after 10 s, because who knows few names the wrong ones. Whoever is
+//! greeted by a volunteer of which it had not heard answers with its own record. A volunteer of whom nothing is heard is forgotten when its
+//! last record ends, three minutes after it was signed.
+//!
+//! Ordinary nodes know a few volunteers and ask those which are highest in a shard. A node that is met may be of any
 //! kind, and who is invited often meets ordinary nodes only: so an ordinary node that is asked who keeps a shard names the volunteers
 //! it knows, and a volunteer that is taken for one of a shard's three, and is not, names those who are. Who has no directory yet asks
 //! two others of the nodes it has met each time. A directory cannot forge: offers and records are signed by whom they speak of. It can
-//! omit; so everything is asked of two at once, answers are united, and a third is asked where one of the two is silent.
+//! omit; so everything is asked of two at once, answers are united, and a third is asked where one of the two is silent; and a partner that
+//! omits is one of four, for two minutes.
 //!
 //! # Publishing
 //! An offer lives for 60 s and is signed anew and sent every [`PUBLISH_MS`]. It is refused when it is forged, expired,
 //! signed for too long, oversized, replayed (its number is not above the one kept), sent by another than its signer, crowded out, or when
 //! the shard is another one's; [`Refusal`] says which. A target that does not answer twice, or does not name
 //! itself when it says who keeps the shard, is given up for [`FAILED_MS`] and the next in rank takes its place. So that it can, a
-//! volunteer takes offers of a shard in which it is among the four highest; volunteers that step down do not count in this.
+//! volunteer takes offers of a shard in which it is among the four highest; volunteers that step down do not count in this. One that has
+//! come to be lower names those who are higher to whoever publishes, tells what it still keeps to whoever searches, and no longer counts it
+//! in what it says it holds.
 //!
 //! # Finding
 //! A search asks two of a shard's directories at once. Each names [`OFFERS_MAX`] offers at most, so that every block is covered that any
@@ -64,10 +77,11 @@
 //! # Limits
 //! One node may send [`BURST`] messages at once and [`PER_SECOND`] per second, others are dropped unanswered; it may keep
 //! [`OFFERS_PER_NODE`] offers. A node follows the pace of [`PEERS_MAX`] others; a directory keeps [`SHELVES_MAX`] shards and
-//! [`ROLL_MAX`] volunteers (the ones with the lowest keys). No message is longer than [`MESSAGE_BYTES_MAX`]. What many keys together
+//! [`ROLL_MAX`] volunteers (the ones with the lowest keys), and wants [`MARKS_MAX`] records of a partner at once. No message is longer than [`MESSAGE_BYTES_MAX`]. What many keys together
 //! can do remains: whoever makes keys until they suit can crowd a shard's sample or sit in a shard's three directories.
 
 mod directory;
+mod gossip;
 mod guide;
 mod look;
 mod member;
@@ -81,7 +95,9 @@ mod shelf;
 
 pub use directory::Directory;
 pub use member::{Contact, Effect, Input, Member};
-pub use message::{MESSAGE_BYTES_MAX, Message, Near, OFFERS_MAX, PAGE_RECORDS, Refusal, SPANS_MAX, Span, THERE_MAX};
+pub use message::{
+    MARKS_MAX, MESSAGE_BYTES_MAX, Mark, Message, Near, OFFERS_MAX, PAGE_RECORDS, Refusal, SPANS_MAX, Span, THERE_MAX,
+};
 pub use pace::{BURST, PEERS_MAX, PER_SECOND};
 pub use roll::{ROLL_MAX, Roll};
 pub use shard::{DEPTH_MAX, DEPTH_SLACK, SAMPLE, SHARD_TARGET, Shard, directories_of, eligible};
@@ -93,8 +109,6 @@ pub const COPIES: usize = 3;
 pub const PUBLISH_MS: u64 = 20_000;
 /// How often a volunteer says to the others that it is still one: two may be lost.
 pub const RENEW_MS: u64 = 60_000;
-/// How often a volunteer reads a page of another one's list.
-pub const PAGE_MS: u64 = 30_000;
 /// How long a directory that did not answer is passed over.
 pub const FAILED_MS: u64 = 60_000;
 /// Shards that a directory keeps; three on average.

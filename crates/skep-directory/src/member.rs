@@ -151,10 +151,11 @@ impl Member {
         &self.contacts
     }
 
-    /// Whether a connection to this node is worth keeping: the member publishes there, or both keep directories.
+    /// Whether a connection to this node is worth keeping: the member publishes there, or asks it who else keeps
+    /// directories.
     pub fn keeps(&self, node: &NodeId) -> bool {
         let publishes = self.service.iter().flat_map(|service| service.targets()).any(|target| target.node == *node);
-        publishes || self.role.as_ref().is_some_and(|role| role.roll().get(node).is_some())
+        publishes || self.role.as_ref().is_some_and(|role| role.asks(node))
     }
 
     /// Whether some directory has confirmed each of the offer's places.

@@ -5,13 +5,15 @@ use crate::Shard;
 use borsh::{BorshDeserialize, BorshSerialize};
 use skep_types::offer::{BEACONS, OFFER_BYTES_MAX, Offer, VOLUNTEER_BYTES_MAX, Volunteer};
 use skep_types::signed::{Signed, StatementError};
-use skep_types::{BlockRange, ModelId, NodeId};
+use skep_types::{BlockRange, ModelId};
 use thiserror::Error;
 
 /// The most offers of one answer: what a planner needs to choose among, in one round trip.
 pub const OFFERS_MAX: usize = 32;
 /// The most volunteers of one page.
-pub const PAGE_RECORDS: usize = 32;
+pub const PAGE_RECORDS: usize = 48;
+/// The most marks of one answer.
+pub const MARKS_MAX: usize = 1024;
 /// The most volunteers that a shard is answered with: its three directories and who would be next.
 pub const THERE_MAX: usize = 4;
 /// The most spans of one answer: all of a shard that is as full as it should be.
@@ -19,7 +21,8 @@ pub const SPANS_MAX: usize = 768;
 /// The longest message.
 pub const MESSAGE_BYTES_MAX: usize = OFFERS_MAX * OFFER_BYTES_MAX + 256;
 const _: () = assert!(SPANS_MAX * size_of::<Span>() + 64 < MESSAGE_BYTES_MAX);
-const _: () = assert!(PAGE_RECORDS * VOLUNTEER_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(PAGE_RECORDS * VOLUNTEER_BYTES_MAX + 64 < MESSAGE_BYTES_MAX);
+const _: () = assert!(MARKS_MAX * MARK_BYTES + 64 < MESSAGE_BYTES_MAX);
 
 /// One-way delay to each of the network's beacons in tenths of a millisecond; `u16::MAX` where it was not measured.
 pub type Near = [u16; BEACONS];
@@ -100,14 +103,14 @@ pub enum Message {
         /// Signed by the sender.
         record: Signed<Volunteer>,
     },
-    /// Which volunteers come after this key?
+    /// Which records have you taken up since?
     Roll {
-        /// The last key of the page before; zeros at first.
-        after: NodeId,
+        /// The number of the answer before; 0 at first.
+        since: u64,
     },
-    /// Volunteers in the order of their keys; fewer than [`PAGE_RECORDS`] are the last.
+    /// The records asked for, those that are known.
     Page {
-        /// The volunteers.
+        /// At most [`PAGE_RECORDS`].
         records: Vec<Signed<Volunteer>>,
     },
     /// Who serves what in this shard, in short?
@@ -122,6 +125,30 @@ pub enum Message {
         /// Those with the lowest points, at most [`SPANS_MAX`].
         spans: Vec<Span>,
     },
+    /// The records taken up since, in short, in the order in which they were taken up.
+    Marks {
+        /// What to ask from next.
+        until: u64,
+        /// Fewer than [`MARKS_MAX`] are the last.
+        marks: Vec<Mark>,
+    },
+    /// Give me the records of these volunteers.
+    Want {
+        /// Their keys as volunteers, at most [`PAGE_RECORDS`].
+        keys: Vec<u64>,
+    },
+}
+
+/// The encoding of a [`Mark`].
+const MARK_BYTES: usize = 10;
+
+/// Which record of which volunteer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Mark {
+    /// The volunteer's key.
+    pub key: u64,
+    /// The record's number in seconds, modulo 2¹⁶.
+    pub second: u16,
 }
 
 /// What one node serves.
@@ -189,6 +216,8 @@ impl Message {
             Self::Found { shard, offers, .. } => shard.is_valid() && offers.len() <= OFFERS_MAX,
             Self::Page { records } => records.len() <= PAGE_RECORDS,
             Self::Look { shard } => shard.is_valid(),
+            Self::Marks { marks, .. } => marks.len() <= MARKS_MAX,
+            Self::Want { keys } => keys.len() <= PAGE_RECORDS,
             Self::Spans { shard, spans } => shard.is_valid() && spans.len() <= SPANS_MAX,
             _ => true,
         }

@@ -17,6 +17,9 @@ const TOLD_MS: u64 = 1_000;
 /// How long the slowest block is told before it is worked out again.
 const SLOWEST_MS: u64 = 10_000;
 
+/// How often it is looked up who keeps a shard.
+const OURS_MS: u64 = 5_000;
+
 /// Offers by point and node.
 #[derive(Debug)]
 pub(crate) struct Shelf {
@@ -29,6 +32,8 @@ pub(crate) struct Shelf {
     slowest: (u8, u64),
     /// The most blocks that the model was seen to have.
     blocks: u32,
+    /// Whether the directory is among those that keep the shard, and when that was looked up.
+    ours: (bool, u64),
 }
 
 /// What became of an offer that is kept.
@@ -42,11 +47,31 @@ pub(crate) enum Change {
 
 impl Shelf {
     pub fn new(now_ms: u64) -> Self {
-        Self { offers: BTreeMap::new(), whole_ms: now_ms + PUBLISH_MS, told: (0, 0), slowest: (100, 0), blocks: 0 }
+        Self {
+            offers: BTreeMap::new(),
+            whole_ms: now_ms + PUBLISH_MS,
+            told: (0, 0),
+            slowest: (100, 0),
+            blocks: 0,
+            ours: (true, now_ms),
+        }
     }
 
     pub fn len(&self) -> usize {
         self.offers.len()
+    }
+
+    /// Whether the shard is still this directory's, as `look_up` says now and then.
+    pub fn is_ours(&mut self, now_ms: u64, look_up: impl FnOnce() -> bool) -> bool {
+        if now_ms >= self.ours.1 + OURS_MS {
+            self.ours = (look_up(), now_ms);
+        }
+        self.ours.0
+    }
+
+    /// What [`Self::is_ours`] said last.
+    pub fn was_ours(&self) -> bool {
+        self.ours.0
     }
 
     /// How many servers the model has, about; 0 as long as that is not known. An estimate from a shelf that has just been put

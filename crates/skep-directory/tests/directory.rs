@@ -6,9 +6,9 @@ mod net;
 use net::*;
 use proptest::prelude::*;
 use skep_directory::*;
+use skep_types::ModelId;
 use skep_types::offer::{OFFER_ADDRS_MAX, Volunteer};
 use skep_types::signed::{Keys, Signed};
-use skep_types::{ModelId, NodeId};
 
 const NOW_S: u64 = START_MS / 1000;
 
@@ -168,10 +168,46 @@ fn a_volunteer_speaks_for_itself_only() {
     assert_eq!(lone.0.directory().unwrap().roll().len(), 1);
     lone.ask(1, START_MS, record(1, 1));
     assert_eq!(lone.0.directory().unwrap().roll().len(), 2);
-    // A page that nobody asked for is not read.
+    // Marks and a page that nobody asked for are not read.
     let Message::Here { record } = record(3, 3) else { panic!() };
-    lone.ask(3, START_MS, Message::Page { records: vec![record] });
+    assert_eq!(lone.ask(3, START_MS, Message::Marks { until: 9, marks: vec![Mark { key: 1, second: 1 }] }), None);
+    assert_eq!(lone.ask(3, START_MS, Message::Page { records: vec![record] }), None);
     assert_eq!(lone.0.directory().unwrap().roll().len(), 2);
+}
+
+#[test]
+fn a_list_is_told_in_short_from_where_the_asker_left_off() {
+    let mut lone = Lone::new();
+    let here = |id: u32, seq: u64| {
+        let statement = Volunteer { node: node(id), seq, expires: NOW_S + 100, held: 1, addrs: Vec::new() };
+        Message::Here { record: Signed::sign(statement, &Toy(node(id))).unwrap() }
+    };
+    let told = |lone: &mut Lone, since| match lone.ask(9, START_MS, Message::Roll { since }) {
+        Some(Message::Marks { until, marks }) => (until, marks),
+        other => panic!("{other:?}"),
+    };
+    lone.ask(1, START_MS, here(1, 5_000));
+    let (first, marks) = told(&mut lone, 0);
+    assert_eq!((marks.len(), marks[1].second), (2, 5), "the directory itself and one other");
+    assert_eq!(told(&mut lone, first), (first, vec![]));
+    lone.ask(2, START_MS, here(2, 7_000));
+    lone.ask(1, START_MS, here(1, (1 << 16) * 1000 + 9_000));
+    let (second, news) = told(&mut lone, first);
+    assert_eq!(
+        news.iter().map(|mark| mark.second).collect::<Vec<_>>(),
+        [7, 9],
+        "the oldest news first, newer records too"
+    );
+    assert!(second > first && news[1].key == marks[1].key);
+    // Who asks from a number of another life of this directory is told everything that is new to it, and where to go on.
+    assert_eq!(told(&mut lone, u64::MAX), (second, vec![]));
+    let keys = vec![news[0].key, 77];
+    let Some(Message::Page { records }) = lone.ask(9, START_MS, Message::Want { keys }) else { panic!() };
+    assert_eq!(records.iter().map(|record| record.statement.node).collect::<Vec<_>>(), [node(2)], "nobody has key 77");
+    // Lists that are too long are not answered.
+    assert_eq!(lone.ask(9, START_MS, Message::Want { keys: vec![1; PAGE_RECORDS + 1] }), None);
+    let long = Message::Marks { until: 1, marks: vec![Mark { key: 1, second: 1 }; MARKS_MAX + 1] };
+    assert!(!long.is_valid() && borsh::to_vec(&long).unwrap().len() < MESSAGE_BYTES_MAX);
 }
 
 #[test]
@@ -190,8 +226,14 @@ fn messages_have_these_bytes() {
     assert_eq!(hex(&find), "06".to_owned() + &shard_hex + "0100000009000000" + "0700000000000000" + &"0201".repeat(8));
     let found = Message::Found { shard, servers: 1, size: 2, offers: Vec::new() };
     assert_eq!(hex(&found), "07".to_owned() + &shard_hex + "01000000" + "02000000" + "00000000");
-    assert_eq!(hex(&Message::Roll { after: NodeId([1; 32]) }), "09".to_owned() + &"01".repeat(32));
+    assert_eq!(hex(&Message::Roll { since: 258 }), "090201000000000000");
     assert_eq!(hex(&Message::Page { records: Vec::new() }), "0a00000000");
+    let marks = vec![Mark { key: 7, second: 258 }];
+    let marks_hex = "0d".to_owned() + "0900000000000000" + "01000000" + "0700000000000000" + "0201";
+    assert_eq!(hex(&Message::Marks { until: 9, marks }), marks_hex);
+    assert_eq!(hex(&Message::Want { keys: vec![1, 2] }), "0e020000000100000000000000".to_owned() + "0200000000000000");
+    // The question that asked from a key, as it once was.
+    assert!(borsh::from_slice::<Message>(&[vec![9], vec![1; 32]].concat()).is_err());
     assert_eq!(hex(&Message::Look { shard }), "0b".to_owned() + &shard_hex);
     let spans = vec![Span { point: 7, start: 4, end: 8, decode_ns: 9 }];
     let spans_hex = "01000000".to_owned() + "0700000000000000" + "0400" + "0800" + "09000000";
@@ -215,6 +257,9 @@ proptest! {
             1 => Message::Find { shard, blocks: blocks(0, u32::MAX), salt, near: [kind.into(); 8] },
             2 => Message::Publish { depth, offer: Box::new(offer(1, shard.model, 1, NOW_S + 60)) },
             3 => Message::Found { shard, servers: prefix, size: prefix, offers: Vec::new() },
+            4 => Message::Roll { since: salt },
+            5 => Message::Marks { until: salt, marks: vec![Mark { key: salt, second: 1 }; usize::from(depth)] },
+            6 => Message::Want { keys: vec![salt; usize::from(depth)] },
             _ => Message::Refused { shard, reason: Refusal::Crowded, servers: prefix },
         };
         Lone::new().ask(1, START_MS, message);

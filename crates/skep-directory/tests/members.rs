@@ -4,7 +4,7 @@
 mod net;
 
 use net::*;
-use skep_directory::{BURST, Directory, Effect, Input, Message, PUBLISH_MS, Shard, THERE_MAX};
+use skep_directory::{BURST, Directory, Effect, Input, Message, PUBLISH_MS, RENEW_MS, Shard, THERE_MAX};
 use skep_types::{ModelId, NodeId};
 
 /// The directories of the only shard, the highest first.
@@ -49,13 +49,16 @@ fn in_a_larger_network_most_nodes_keep_none() {
         // Every search finds everything while directories step down and others take their place.
         assert_eq!(Net::covered(&net.find(100, ticket).0), 8, "search {ticket}");
     }
+    // The last to take a shard over says in its next record what it keeps, and the last to give one up that it keeps nothing.
+    net.pass(2 * RENEW_MS);
     let published = net.members.values().filter(|member| member.is_published()).count();
     assert_eq!(published, 120);
     let directories: Vec<&Directory> = net.members.values().filter_map(|member| member.directory()).collect();
     assert!((16..=70).contains(&directories.len()), "{}", directories.len());
     let held: Vec<usize> = directories.iter().map(|directory| directory.held()).filter(|held| *held > 0).collect();
     assert_eq!(held, [120; 3]);
-    assert!(directories.iter().all(|directory| directory.size() == 120));
+    let sizes: Vec<u32> = directories.iter().map(|directory| directory.size()).collect();
+    assert!(sizes.iter().all(|size| *size == 120), "{sizes:?} {held:?}");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //!
 //! - **Links.** Nodes lie on a square; one-way delay is 3 ms plus up to 70 ms by distance plus up to 10 ms of jitter. A lost message costs
 //!   its sender one more round trip, as on a stream. Sizes are those of the encodings, plus [`OVERHEAD_BYTES`] for each message and
-//!   [`HANDSHAKE_BYTES`] on each side for a question to a node with whom no connection is kept, and for the first offer that goes to a
-//!   directory.
+//!   [`HANDSHAKE_BYTES`] on each side for a question to a node with whom no connection is kept, for the first offer that goes to a
+//!   directory, and for the first question of a directory to a new partner.
 //! - **Signatures.** 64 bits of a mix under the signer's key in place of ed25519: as long, as deterministic, much cheaper.
 //! - **Churn.** Lives are exponential; half of the nodes say that they go. Whoever went is replaced by a new key, which looks for
 //!   the model's offers and takes the span that `join` names.
@@ -27,6 +27,7 @@
 //!
 //! Same configuration and seed, same hash: it covers every delivery.
 
+mod kinds;
 mod nodes;
 mod queue;
 mod rebalance;

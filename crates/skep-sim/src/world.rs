@@ -1,5 +1,6 @@
 //! The nodes, the wire and the clock.
 
+use crate::kinds::{KINDS, kind};
 use crate::nodes::{BLOCKS, Machine, Mixed, Rng, key, mix, model_id, owner, whole};
 use crate::queue::Queue;
 use crate::rebalance::Disaster;
@@ -321,6 +322,8 @@ impl World {
                 let opened = self.nodes[index as usize].connects(owner(&to));
                 KEEP_ALIVE_BYTES * skep_directory::PUBLISH_MS / 5_000 + u64::from(opened) * HANDSHAKE_BYTES
             }
+            // A new partner, to whom there is a connection from then on.
+            Message::Roll { since: 0 } => HANDSHAKE_BYTES,
             Message::Here { .. } => KEEP_ALIVE_BYTES * skep_directory::RENEW_MS / 20_000,
             _ => 0,
         };
@@ -467,28 +470,6 @@ impl World {
 /// Models in a network of so many nodes.
 fn models(nodes: u32) -> u32 {
     (nodes / 500).clamp(1, 64)
-}
-
-/// The kinds of messages, as the report names them.
-const KINDS: [&str; 13] =
-    ["who", "there", "publish", "kept", "refused", "leave", "find", "found", "here", "roll", "page", "look", "spans"];
-
-fn kind(message: &Message) -> usize {
-    match message {
-        Message::Who { .. } => 0,
-        Message::There { .. } => 1,
-        Message::Publish { .. } => 2,
-        Message::Kept { .. } => 3,
-        Message::Refused { .. } => 4,
-        Message::Leave { .. } => 5,
-        Message::Find { .. } => 6,
-        Message::Found { .. } => 7,
-        Message::Here { .. } => 8,
-        Message::Roll { .. } => 9,
-        Message::Page { .. } => 10,
-        Message::Look { .. } => 11,
-        Message::Spans { .. } => 12,
-    }
 }
 
 fn find(ticket: u64, model: u32, servers: u32, salt: u64) -> Input {

@@ -78,19 +78,17 @@ pub struct Net {
     pub silent: Vec<NodeId>,
     /// Directories that name nobody to those who look.
     pub blind: Vec<NodeId>,
+    /// Directories that say whose records they have and hand none out.
+    pub withholding: Vec<NodeId>,
+    /// Messages so far: greetings, and all.
+    pub greetings: usize,
+    pub messages: usize,
 }
 
 impl Net {
     /// Node 0 is alone; each further node meets those before it, at most three of them, and serves two of eight blocks.
     pub fn new(nodes: u32) -> Self {
-        let mut net = Self {
-            now_ms: START_MS,
-            members: BTreeMap::new(),
-            found: BTreeMap::new(),
-            dead: vec![],
-            silent: vec![],
-            blind: vec![],
-        };
+        let mut net = Self::empty();
         for id in 0..nodes {
             net.members.insert(node(id), Member::new(contact(id), true, 0, net.now_ms));
             net.step(node(id), Input::Meet((0..id).rev().take(3).map(contact).collect()));
@@ -98,6 +96,38 @@ impl Net {
             net.pass(1_000);
         }
         net
+    }
+
+    /// Directories that start within the same second and each remember three others, as after a power cut. They serve nothing.
+    pub fn of_directories(count: u32) -> Self {
+        let mut net = Self::empty();
+        for id in 0..count {
+            net.now_ms = START_MS + u64::from(id) * 1000 / u64::from(count);
+            net.members.insert(node(id), Member::new(contact(id), true, 1, net.now_ms));
+            let known = (1..=3).map(|nth| contact((id * 7919 + nth * nth * 104_729) % count)).collect();
+            net.step(node(id), Input::Meet(known));
+        }
+        net
+    }
+
+    fn empty() -> Self {
+        Self {
+            now_ms: START_MS,
+            members: BTreeMap::new(),
+            found: BTreeMap::new(),
+            dead: vec![],
+            silent: vec![],
+            blind: vec![],
+            withholding: vec![],
+            greetings: 0,
+            messages: 0,
+        }
+    }
+
+    /// How many directories each of the living ones knows at least.
+    pub fn least_known(&self) -> usize {
+        let living = self.members.iter().filter(|(node, _)| !self.dead.contains(node));
+        living.map(|(_, member)| member.directory().unwrap().roll().len()).min().unwrap()
     }
 
     pub fn step(&mut self, at: NodeId, input: Input) {
@@ -117,6 +147,13 @@ impl Net {
                         {
                             spans.clear();
                         }
+                        if let Message::Page { records } = &mut message
+                            && self.withholding.contains(&at)
+                        {
+                            records.clear();
+                        }
+                        self.messages += 1;
+                        self.greetings += usize::from(matches!(message, Message::Here { .. }));
                         work.push((to, Input::Message { from: at, message }));
                     }
                     Effect::Found { ticket, offers, servers } => _ = self.found.insert(ticket, (offers, servers)),
