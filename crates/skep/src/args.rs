@@ -1,5 +1,7 @@
 //! The command line.
 
+use crate::bench::BenchModelArgs;
+use crate::diagnostics::DiagnosticsArgs;
 use crate::generate::{CompletionsArgs, ManualArgs};
 use crate::keys::KeysCommand;
 use crate::log::LogsArgs;
@@ -9,8 +11,7 @@ use crate::service::ServiceCommand;
 use crate::settings::ShareFlags;
 use crate::top::TopArgs;
 use crate::uninstall::UninstallArgs;
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use skep_kernels::Isa;
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use skep_node::{DoorRules, MAX_INVITE_HOURS};
 use skep_owner::parse_bytes;
 use skep_types::{BlockRange, MAX_INVITE_USES, ModelId, PASS_SECONDS, Relay};
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Relay(RelayArgs),
     /// Say whether this machine can be part of a network, and what would help
     Doctor(DoctorArgs),
+    /// Print what helps others to see what is wrong here, without keys, addresses, prompts, paths or names
+    Diagnostics(DiagnosticsArgs),
     /// Ask a running network; without a prompt, chat until the end of input
     Chat(ChatArgs),
     /// Show whether this machine is lent, which node holds which blocks, and how the last answer came about
@@ -162,45 +165,6 @@ pub(crate) struct CheckConfigArgs {
 pub(crate) enum BenchCommand {
     /// Run a model file and show tokens per second and the share of the memory's bandwidth
     Model(BenchModelArgs),
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct BenchModelArgs {
-    /// Model file (GGUF)
-    pub(crate) file: PathBuf,
-    /// Threads that compute; all processors if absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub(crate) threads: Option<u32>,
-    /// Instruction set; the fastest of this machine if absent
-    #[arg(long, value_name = "NAME")]
-    pub(crate) isa: Option<IsaName>,
-    /// Read the file from the disk again first, so that Linux can hold it in large pages
-    #[arg(long)]
-    pub(crate) large_pages: bool,
-    /// Print one line of JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// The instruction sets by their names on the command line.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum IsaName {
-    /// Plain loops, on any processor
-    Scalar,
-    /// x86-64 with AVX2
-    Avx2,
-    /// x86-64 with AVX-512 and VNNI
-    Avx512,
-}
-
-impl From<IsaName> for Isa {
-    fn from(name: IsaName) -> Self {
-        match name {
-            IsaName::Scalar => Self::Scalar,
-            IsaName::Avx2 => Self::Avx2,
-            IsaName::Avx512 => Self::Avx512,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -484,7 +448,7 @@ fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
     rate.ok_or_else(|| "a rate is 1B to 4GB per second".to_owned())
 }
 
-fn default_api() -> String {
+pub(crate) fn default_api() -> String {
     format!("http://127.0.0.1:{DEFAULT_PORT}")
 }
 

@@ -4,17 +4,57 @@
 //! large buffer, in large pages where the system has them, with the same threads and in turns with decoding. The logits of a
 //! fixed prompt are hashed: every machine prints the same hash for the same file.
 
-use crate::args::BenchModelArgs;
 use crate::error::Error;
 use crate::output;
 use crate::up::spinner;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use skep_kernels::{Cpu, Isa};
 use skep_model::{BatchItem, Gguf, KvCache, ModelConfig, ModelError, Span, SpanOptions, logits_digest};
 use skep_types::BlockRange;
 use std::ops::DerefMut;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchModelArgs {
+    /// Model file (GGUF)
+    pub(crate) file: PathBuf,
+    /// Threads that compute; all processors if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+    /// Instruction set; the fastest of this machine if absent
+    #[arg(long, value_name = "NAME")]
+    pub(crate) isa: Option<IsaName>,
+    /// Read the file from the disk again first, so that Linux can hold it in large pages
+    #[arg(long)]
+    pub(crate) large_pages: bool,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The instruction sets by their names on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum IsaName {
+    /// Plain loops, on any processor
+    Scalar,
+    /// x86-64 with AVX2
+    Avx2,
+    /// x86-64 with AVX-512 and VNNI
+    Avx512,
+}
+
+impl From<IsaName> for Isa {
+    fn from(name: IsaName) -> Self {
+        match name {
+            IsaName::Scalar => Self::Scalar,
+            IsaName::Avx2 => Self::Avx2,
+            IsaName::Avx512 => Self::Avx512,
+        }
+    }
+}
 
 /// Tokens of the prompt whose prefill is measured.
 const PREFILL: usize = 512;

@@ -35,6 +35,14 @@ impl Client {
         self.json(self.with_key(request).call())
     }
 
+    /// The text at `path`.
+    pub(crate) fn text(&self, path: &str) -> Result<String, Error> {
+        let request = self.agent.get(format!("{}{path}", self.api));
+        let mut answer = self.checked(self.with_key(request).call())?;
+        let text = answer.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_string();
+        text.map_err(|error| self.no_api(&error))
+    }
+
     /// Posts JSON and reads the JSON answer.
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
         let response = self.send(path, body);

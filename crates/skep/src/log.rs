@@ -50,10 +50,18 @@ pub(crate) fn start(keep: bool) {
     tracing_subscriber::registry().with(shown).with(kept).init();
 }
 
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// All lines that are kept, the oldest first.
+pub(crate) fn kept() -> Vec<String> {
+    files(&folder()).iter().flat_map(|path| read(path).lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
 /// Prints the newest lines, and what comes.
 pub(crate) fn logs(args: &LogsArgs) -> Result<(), Error> {
     let [old, new] = files(&folder());
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     let (before, mut seen) = (read(&old), read(&new));
     let lines: Vec<&str> = before.lines().chain(seen.lines()).collect();
     if lines.is_empty() && !args.follow {

@@ -9,6 +9,7 @@ mod chat;
 mod client;
 mod config;
 mod demo;
+mod diagnostics;
 mod doctor;
 mod error;
 mod generate;
@@ -67,6 +68,7 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Peers(args) => peers::run(&args),
         Command::Members(args) => members::run(&args),
         Command::Remove(args) => members::remove(&args),
+        Command::Diagnostics(args) => diagnostics::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Route(args) => peers::route(&args),
         Command::Models(args) => models::run(&args),

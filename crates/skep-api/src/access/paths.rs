@@ -21,8 +21,9 @@ const MAX_TOKENS: u64 = 1 << 50;
 
 /// `GET /skep/v1/keys`: the keys, and where other machines reach this one.
 pub(crate) async fn list<B: Backend>(State(api): State<Api<B>>) -> Json<Value> {
+    let places = places(&api).await;
     let (inner, now) = (api.config.keys.lock(), api.config.keys.now());
-    Json(json!({"keys": inner.ring.list(now), "reached_at": reached_at(&api.config)}))
+    Json(json!({"keys": inner.ring.list(now), "reached_at": places}))
 }
 
 /// `POST /skep/v1/keys`: makes a key, and tells it this once.
@@ -56,7 +57,7 @@ pub(crate) async fn pair_code<B: Backend>(
     let mut options = Options::from_body(&body::read(request).await?)?;
     let terms = terms(&mut options)?;
     options.finish()?;
-    let places = reached_at(&api.config);
+    let places = places(&api).await;
     if places.is_empty() {
         let hint = "start it with `skep up --open`, so that other machines reach its page and its API";
         let sentence = "no other machine reaches this one";
@@ -128,6 +129,12 @@ fn terms(options: &mut Options) -> Result<Terms, ApiError> {
         requests_per_minute: requests.and_then(|requests| u32::try_from(requests).ok()),
         tokens_per_day: options.integer("tokens_per_day", 1..=MAX_TOKENS)?,
     })
+}
+
+/// The same beside the threads that answer: the system may take its time to list its addresses.
+async fn places<B: Backend>(api: &Api<B>) -> Vec<String> {
+    let config = api.config.clone();
+    tokio::task::spawn_blocking(move || reached_at(&config)).await.unwrap_or_default()
 }
 
 /// Where other machines reach this one, the likeliest first; nothing while they do not.
