@@ -1,7 +1,7 @@
 //! Reaching a peer and opening streams to it.
 
 use crate::link::{CLOSE_STALE, CLOSE_UNWELCOME, FailedDial, Link};
-use crate::message::encode;
+use crate::message::{Message, encode};
 use crate::net::{ALPN, Shared};
 use crate::stream::{
     CONTROL, ControlReceiver, ControlSender, DATA, DIRECTORY, DataSender, DirectorySender, FIGURES, FiguresSender,
@@ -42,23 +42,20 @@ impl Shared {
         to: &Peer,
         hello: MemberHello,
     ) -> Result<(ControlSender, ControlReceiver), NetError> {
-        let mut bytes = vec![CONTROL];
-        encode(to.node, hello, &mut bytes)?;
+        let bytes = opening(to, CONTROL, hello)?;
         let (outbox, inbox) = self.open_both(to, bytes).await?;
         Ok((ControlSender(outbox), ControlReceiver(inbox)))
     }
 
     pub(crate) async fn join(self: &Arc<Self>, to: &Peer, join: Join) -> Result<JoinReply, NetError> {
-        let mut bytes = vec![JOIN];
-        encode(to.node, join, &mut bytes)?;
+        let bytes = opening(to, JOIN, join)?;
         let (_outbox, mut inbox) = self.open_both(to, bytes).await?;
         let reply = within(self.limits.reply_timeout, to.node, "the answer to a join", inbox.message()).await?;
         reply.ok_or(NetError::Truncated { node: to.node, bytes: 0 })
     }
 
     pub(crate) async fn open_data(self: &Arc<Self>, to: &Peer, hello: StreamHello) -> Result<DataSender, NetError> {
-        let mut bytes = vec![DATA];
-        encode(to.node, hello, &mut bytes)?;
+        let bytes = opening(to, DATA, hello)?;
         Ok(DataSender(self.open_one_way(to, bytes).await?))
     }
 
@@ -71,8 +68,7 @@ impl Shared {
         to: &Peer,
         hello: MemberHello,
     ) -> Result<DirectorySender, NetError> {
-        let mut bytes = vec![DIRECTORY];
-        encode(to.node, hello, &mut bytes)?;
+        let bytes = opening(to, DIRECTORY, hello)?;
         Ok(DirectorySender(self.open_one_way(to, bytes).await?))
     }
 
@@ -81,8 +77,7 @@ impl Shared {
         to: &Peer,
         hello: RegisterHello,
     ) -> Result<(RegisterSender, RegisterReceiver), NetError> {
-        let mut bytes = vec![REGISTER];
-        encode(to.node, hello, &mut bytes)?;
+        let bytes = opening(to, REGISTER, hello)?;
         let (outbox, inbox) = self.open_both(to, bytes).await?;
         Ok((RegisterSender(outbox), RegisterReceiver(inbox)))
     }
@@ -219,4 +214,11 @@ impl Shared {
         self.tally.add(&connection);
         Ok(connection)
     }
+}
+
+/// The first bytes of a stream: what it is for, and what its opener says at once.
+fn opening<M: Message>(to: &Peer, kind: u8, hello: M) -> Result<Vec<u8>, NetError> {
+    let mut bytes = vec![kind];
+    encode(to.node, hello, &mut bytes)?;
+    Ok(bytes)
 }
