@@ -57,6 +57,6 @@ pub use skep_store::StoreError;
 pub use stage_host::{PeerLimits, StageLimits};
 pub use steward::{
     CapsView, GapView, MachineView, Raw, ReasonView, SensorView, SetError, SettingsFault, SettingsFile, SettingsView,
-    State, Steward, StewardConfig, TimelineEntry, UseView, ValueView, WholeView,
+    State, Steward, StewardConfig, TimelineEntry, UseView, ValueView, WholeView, free_memory,
 };
 pub use weights::{FetchProgress, Fetched, Fetching, Report, Weights, WeightsConfig, choose_blocks, weight_bytes};

@@ -27,6 +27,7 @@ mod work;
 pub use files::{SettingsFault, SettingsFile};
 pub(crate) use lending::Lending;
 pub(crate) use plant::NodePlant;
+pub use usage::free_memory;
 pub use view::{
     CapsView, GapView, MachineView, Raw, ReasonView, SensorView, SettingsView, State, TimelineEntry, UseView,
     ValueView, WholeView,

@@ -176,20 +176,11 @@ impl Budget {
     /// What the owner allows is for all that is loaded. Without a word from the owner, weights take three quarters of what is free, and
     /// the rest while the node moves: they are mapped, so the system may drop what is not used.
     fn new(allowed: Option<u64>) -> Self {
-        match (allowed, free_memory()) {
+        match (allowed, skep_node::free_memory().unwrap_or(u64::MAX)) {
             (Some(allowed), _) => Self { whole: allowed, span: allowed / 2, most: allowed },
             (None, free) => Self { whole: free / 4 * 3, span: free / 4 * 3, most: free },
         }
     }
-}
-
-/// Bytes of memory that the system says are free for use; no limit where it says nothing.
-fn free_memory() -> u64 {
-    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
-    });
-    available.map_or(u64::MAX, |kib| kib.saturating_mul(1024))
 }
 
 /// Says what was fetched.

@@ -154,7 +154,7 @@ fn room(shared: &Shared, gateway: &Gateway) -> RoomView {
         .collect();
     RoomView {
         allowed_bytes: allowed.filter(|bytes| *bytes < u64::MAX),
-        free_bytes: usage::available_bytes(),
+        free_bytes: usage::free_memory(),
         machines: u32::try_from(others.len()).unwrap_or(u32::MAX),
         offered_bytes: others.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes)),
     }

@@ -17,24 +17,26 @@ pub(crate) fn processor_time() -> Option<Duration> {
 
 /// Bytes of this process that are in memory; zero where the system does not say.
 pub(super) fn resident_bytes() -> u64 {
-    kilobytes("/proc/self/status", "VmRSS:")
+    kilobytes("/proc/self/status", "VmRSS:").unwrap_or(0)
 }
 
 /// Bytes of the machine's memory; zero where the system does not say.
 pub(super) fn memory_bytes() -> u64 {
-    kilobytes("/proc/meminfo", "MemTotal:")
+    kilobytes("/proc/meminfo", "MemTotal:").unwrap_or(0)
 }
 
-/// Bytes of the machine's memory that the system says are free for use; none where it does not say.
-pub(crate) fn available_bytes() -> Option<u64> {
-    Some(kilobytes("/proc/meminfo", "MemAvailable:")).filter(|bytes| *bytes > 0)
+/// Bytes of memory that programs can get without anything being swapped; none where the system does not say.
+#[must_use]
+pub fn free_memory() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemAvailable:")
 }
 
-fn kilobytes(path: &str, name: &str) -> u64 {
+/// The bytes of a line in kilobytes.
+fn kilobytes(path: &str, name: &str) -> Option<u64> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    number.unwrap_or(0).saturating_mul(1024)
+    number.map(|number| number.saturating_mul(1024))
 }
 
 /// All processors that this process may run on.
@@ -82,7 +84,8 @@ mod tests {
             sum = std::hint::black_box(sum + 1);
         }
         assert!(sum > 0 && resident_bytes() > 1 << 20 && memory_bytes() > resident_bytes() && processors() > 0);
-        assert_eq!(kilobytes("/proc/self/status", "Nothing:"), 0);
+        assert_eq!(kilobytes("/proc/self/status", "Nothing:"), None);
+        assert!(free_memory().unwrap() < memory_bytes());
     }
 
     #[test]
