@@ -4,13 +4,18 @@
 //! number of stages k it answers one prompt greedily and prints the lap, the time C that the stages held a frame, the law, and their
 //! ratio, of which the bar is 1.10. A measurement, not a test: it fails on nothing but a failed answer.
 //!
-//! `cargo bench -p skep --bench wan -- [--rtt 20,60,120] [--stages 2,3,4] [--loss 1] [--tokens 200] [--runs 3] [--model MODEL.gguf]`
+//! `cargo bench -p skep --bench wan -- [--rtt 20,60,120] [--stages 2,3,4] [--loss 1] [--tokens 200] [--runs 3] [--model MODEL.gguf | --width 2048]`
 //!
-//! The bundled model has 8 blocks, so its stages compute next to nothing; what is left is the network's.
+//! The bundled model has 8 blocks, so its stages compute next to nothing; what is left is the network's. Its rows are small, too: with
+//! `--width` it is a model of as many blocks with rows of that many values of 4 bytes, and weights drawn at random.
 
 #[cfg(target_os = "linux")]
 #[path = "../tests/common/wan.rs"]
 mod wan;
+
+#[cfg(target_os = "linux")]
+#[path = "../tests/common/model.rs"]
+mod model;
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), wan::Failure> {
@@ -24,6 +29,7 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use super::model::{Shape, random};
     use super::wan::{Failure, Network, even_spans, route};
     use serde_json::Value;
     use std::path::Path;
@@ -36,6 +42,7 @@ mod linux {
         tokens: u32,
         runs: usize,
         model: Option<String>,
+        width: Option<usize>,
     }
 
     pub fn main() -> Result<(), Failure> {
@@ -43,7 +50,13 @@ mod linux {
             println!("SKIPPED: {lacks}");
             return Ok(());
         }
-        let options = options(&std::env::args().skip(1).collect::<Vec<_>>())?;
+        let mut options = options(&std::env::args().skip(1).collect::<Vec<_>>())?;
+        let folder = tempfile::tempdir()?;
+        if let Some(width) = options.width {
+            let file = folder.path().join("wide.gguf");
+            std::fs::write(&file, random(&Shape { blocks: 8, width, hidden: width / 4 })?)?;
+            options.model = Some(file.to_str().ok_or("the temporary folder has no plain name")?.to_owned());
+        }
         let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/skep-bard-q8_0.gguf");
         let file = skep_model::Gguf::open(options.model.as_deref().map_or(bundled.as_path(), Path::new))?;
         let n_blocks = skep_model::ModelConfig::from_gguf(&file)?.n_blocks;
@@ -92,8 +105,15 @@ mod linux {
     }
 
     fn options(words: &[String]) -> Result<Options, Failure> {
-        let mut options =
-            Options { rtts: vec![20, 60, 120], stages: vec![2, 3, 4], loss: 1.0, tokens: 200, runs: 3, model: None };
+        let mut options = Options {
+            rtts: vec![20, 60, 120],
+            stages: vec![2, 3, 4],
+            loss: 1.0,
+            tokens: 200,
+            runs: 3,
+            model: None,
+            width: None,
+        };
         // Cargo adds `--bench` by itself.
         let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "--bench").collect();
         for pair in words.chunks(2) {
@@ -104,6 +124,7 @@ mod linux {
                 "--loss" => options.loss = value.parse()?,
                 "--tokens" => options.tokens = value.parse()?,
                 "--runs" => options.runs = value.parse::<usize>()?.max(1),
+                "--width" => options.width = Some(value.parse()?),
                 "--model" => options.model = Some((*value).to_owned()),
                 other => return Err(format!("there is no option {other}").into()),
             }

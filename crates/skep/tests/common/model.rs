@@ -1,4 +1,4 @@
-//! A model whose blocks are most of its file, for tests of what is fetched.
+//! Models with weights drawn at random: what is fetched and sent depends on their shape only.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -6,23 +6,34 @@ use skep_kernels::Format;
 use skep_model::{Array, Metadata, ModelError, Tensor, Value, encode_gguf, quantize_q8_0};
 
 pub const BLOCKS: u32 = 6;
-const D_MODEL: usize = 512;
-const D_FF: usize = 1536;
 const VOCAB: usize = 6000;
 
-/// A Llama of six blocks of 3.6 MB with weights drawn at random, and a vocabulary of 6,000 tokens.
+/// The shape of a Llama.
+pub struct Shape {
+    pub blocks: u32,
+    /// Values of a row between blocks, of 4 bytes each.
+    pub width: usize,
+    pub hidden: usize,
+}
+
+/// A model whose six blocks of 3.6 MB are most of its file, and a vocabulary of 6,000 tokens.
 pub fn six_blocks() -> Result<Vec<u8>, ModelError> {
-    let mut tensors =
-        vec![("token_embd.weight".to_owned(), [VOCAB, D_MODEL]), ("output.weight".into(), [VOCAB, D_MODEL])];
-    tensors.push(("output_norm.weight".into(), [1, D_MODEL]));
-    for block in 0..BLOCKS {
+    random(&Shape { blocks: BLOCKS, width: 512, hidden: 1536 })
+}
+
+/// A model of this shape, with a vocabulary of 6,000 tokens.
+pub fn random(shape: &Shape) -> Result<Vec<u8>, ModelError> {
+    let Shape { blocks, width, hidden } = *shape;
+    let mut tensors = vec![("token_embd.weight".to_owned(), [VOCAB, width]), ("output.weight".into(), [VOCAB, width])];
+    tensors.push(("output_norm.weight".into(), [1, width]));
+    for block in 0..blocks {
         for part in ["attn_norm", "ffn_norm"] {
-            tensors.push((format!("blk.{block}.{part}.weight"), [1, D_MODEL]));
+            tensors.push((format!("blk.{block}.{part}.weight"), [1, width]));
         }
         for part in ["attn_q", "attn_k", "attn_v", "attn_output"] {
-            tensors.push((format!("blk.{block}.{part}.weight"), [D_MODEL, D_MODEL]));
+            tensors.push((format!("blk.{block}.{part}.weight"), [width, width]));
         }
-        for (part, shape) in [("gate", [D_FF, D_MODEL]), ("up", [D_FF, D_MODEL]), ("down", [D_MODEL, D_FF])] {
+        for (part, shape) in [("gate", [hidden, width]), ("up", [hidden, width]), ("down", [width, hidden])] {
             tensors.push((format!("blk.{block}.ffn_{part}.weight"), shape));
         }
     }
@@ -38,21 +49,22 @@ pub fn six_blocks() -> Result<Vec<u8>, ModelError> {
             _ => Tensor::new(&name, shape, Format::Q8_0, quantize_q8_0(&values)?),
         }
     });
-    encode_gguf(&metadata(), &tensors.collect::<Result<Vec<_>, _>>()?)
+    encode_gguf(&metadata(shape), &tensors.collect::<Result<Vec<_>, _>>()?)
 }
 
-fn metadata() -> Metadata {
+fn metadata(shape: &Shape) -> Metadata {
     let mut metadata = Metadata::new();
+    let name = if shape.blocks == BLOCKS { "six blocks".to_owned() } else { format!("{} random blocks", shape.blocks) };
     metadata.insert("general.architecture", Value::String("llama".into()));
-    metadata.insert("general.name", Value::String("six blocks".into()));
+    metadata.insert("general.name", Value::String(name));
     let template = "{% for message in messages %}{{ message.content }}{% endfor %}";
     metadata.insert("tokenizer.chat_template", Value::String(template.into()));
     let numbers = [
-        ("block_count", BLOCKS),
-        ("embedding_length", D_MODEL as u32),
+        ("block_count", shape.blocks),
+        ("embedding_length", shape.width as u32),
         ("attention.head_count", 8),
         ("attention.head_count_kv", 8),
-        ("feed_forward_length", D_FF as u32),
+        ("feed_forward_length", shape.hidden as u32),
         ("context_length", 512),
     ];
     for (key, number) in numbers {
