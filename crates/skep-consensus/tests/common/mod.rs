@@ -1,6 +1,7 @@
 //! Keys, ledgers and transactions for tests.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub mod linear;
 pub mod rng;
 pub mod world;
 

@@ -37,6 +37,10 @@ pub struct Machine {
     pub side: u64,
     /// Dies after so many more effects.
     pub fuse: Option<u64>,
+    /// What its clock says more than the others', seconds.
+    pub skew_s: i64,
+    /// It stands still until then; what reaches it meanwhile waits.
+    pub paused_until: u64,
     wake: Option<u64>,
     /// What reached this machine since it started, by who said it where.
     heard: BTreeMap<Slot, Vec<Option<BlockId>>>,
@@ -81,6 +85,8 @@ impl World {
             disk: Disk::default(),
             side: 0,
             fuse: None,
+            skew_s: 0,
+            paused_until: 0,
             wake: None,
             heard: BTreeMap::new(),
         };
@@ -111,6 +117,12 @@ impl World {
         Now { ms: self.now_ms, unix_s: BEGIN_S + 3600 + self.now_ms / 1000 }
     }
 
+    /// By the clock of a machine.
+    fn now_at(&self, at: usize) -> Now {
+        let now = self.now();
+        Now { unix_s: now.unix_s.saturating_add_signed(self.machines[at].skew_s), ..now }
+    }
+
     /// Starts a machine from its disk.
     pub fn start(&mut self, at: usize) {
         if self.machines[at].broken {
@@ -124,7 +136,7 @@ impl World {
         }
         machine.fuse = None;
         machine.heard.clear();
-        let now = self.now();
+        let now = self.now_at(at);
         let machine = &mut self.machines[at];
         match Engine::new((machine.id, keys), chain, &machine.disk.log, self.pace, now) {
             Ok((engine, effects)) => {
@@ -244,6 +256,15 @@ impl World {
             }
             let Some(Reverse((at_ms, _, what))) = self.events.pop() else { break };
             self.now_ms = at_ms;
+            let (What::Deliver(at, ..) | What::Wake(at)) = what;
+            let paused_until = self.machines[at].paused_until;
+            if paused_until > at_ms {
+                if matches!(what, What::Wake(_)) {
+                    self.machines[at].wake = Some(paused_until);
+                }
+                self.push(paused_until, what);
+                continue;
+            }
             match what {
                 What::Wake(at) if self.machines[at].wake == Some(at_ms) => {
                     self.machines[at].wake = None;
@@ -265,7 +286,7 @@ impl World {
     }
 
     pub fn step(&mut self, at: usize, input: Input) {
-        let now = self.now();
+        let now = self.now_at(at);
         if let Some(inputs) = self.inputs.as_mut().filter(|_| at == 0) {
             inputs.push((now, input.clone()));
         }
@@ -298,7 +319,7 @@ impl World {
     }
 
     pub fn submit_tx(&mut self, at: usize, tx: Signed<Tx>) -> bool {
-        let now = self.now();
+        let now = self.now_at(at);
         let Some(engine) = &mut self.machines[at].engine else { return false };
         let taken = engine.submit(now, tx);
         let done = taken.is_ok();
