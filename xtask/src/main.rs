@@ -3,6 +3,7 @@
 //! Nothing here ships. It uses the standard library and what the workspace has already, so that it builds in seconds.
 
 mod instructions;
+mod package;
 mod page;
 mod rules;
 mod scan;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
   test --list           name the steps
   test STEP...          run these steps only
   page                  rebuild the embedded page (needs Node.js)
+  package               make what people install, in target/package
   instructions          count the kernels' instructions with valgrind and compare with the committed counts
   instructions --bless  commit to today's counts";
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["rules"] => rules::command(),
         ["test", options @ ..] => test::command(options),
         ["page"] => page::rebuild(),
+        ["package"] => package::build(&tree::root()).map(drop),
         ["instructions"] => instructions::command(false),
         ["instructions", "--bless"] => instructions::command(true),
         [] | ["help" | "--help" | "-h"] => {

@@ -96,6 +96,16 @@ pub fn output(program: impl AsRef<OsStr>, arguments: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// The standard output of a command, trimmed at its end; an error unless it succeeds.
+pub fn stdout(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("cannot start {}: {error}", shown(command)))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("{} ended with {}: {said}", shown(command), output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
 /// The first of these programs that is on the search path.
 pub fn which(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

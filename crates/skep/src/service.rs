@@ -43,6 +43,9 @@ pub(crate) struct InstallArgs {
     /// Only print the unit
     #[arg(long)]
     pub(crate) print: bool,
+    /// Where the program will be; for packages
+    #[arg(long, value_name = "FILE", hide = true, requires = "print")]
+    pub(crate) program: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) scope: ScopeArgs,
     /// What `skep up` takes, as LINK or --share quiet
@@ -92,12 +95,18 @@ impl Service {
 fn install(args: &InstallArgs) -> Result<(), Error> {
     checked(&args.up);
     let scope = Scope::of(args.scope);
-    let program = std::env::current_exe().map_err(|source| system("finding this program", source))?;
+    let here = || std::env::current_exe().map_err(|source| system("finding this program", source));
+    let program = args.program.clone().map_or_else(here, Ok)?;
     let unit = scope.unit(&program, &args.up)?;
     if args.print {
         return output::write(&unit);
     }
     let file = scope.file();
+    if scope == Scope::User {
+        // The unit may write there and nowhere else, so that the service could not make it.
+        let folder = home::folder();
+        std::fs::create_dir_all(&folder).map_err(|source| system(format!("creating {}", folder.display()), source))?;
+    }
     write_for_owner(&file, &unit)?;
     if let Err(fault) = scope.systemctl(&["daemon-reload"]).and_then(|()| scope.systemctl(&["enable", "--now", NAME])) {
         let _ = std::fs::remove_file(&file);

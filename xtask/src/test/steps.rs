@@ -5,7 +5,7 @@ use super::demo::{Demo, End, Up};
 use super::kit::{self, Kit, or_skip};
 use super::summary::{self, Outcome};
 use super::{Step, When};
-use crate::{instructions, page, rules, shell};
+use crate::{instructions, package, page, rules, shell};
 use std::path::Path;
 
 /// Where the official clients' scripts are; each is run as `SCRIPT API_ADDRESS MODEL_ID`.
@@ -53,6 +53,12 @@ pub const STEPS: &[Step] = &[
         says: "no process outlives a demo that was killed or interrupted",
         when: When::Always,
         run: leftovers,
+    },
+    Step {
+        name: "package",
+        says: "the packages, installed in a root of their own and removed",
+        when: When::Always,
+        run: packages,
     },
     Step {
         name: "chaos",
@@ -273,6 +279,14 @@ fn leftovers(kit: &mut Kit) -> Outcome {
         Ok(false) => absent("skep demo"),
         Err(error) => Outcome::of(Err(error)),
     }
+}
+
+fn packages(kit: &mut Kit) -> Outcome {
+    if let Some(lacking) = ["dpkg-deb", "dpkg", "tar", "gzip"].into_iter().find(|name| shell::which(&[name]).is_none())
+    {
+        return Outcome::Skipped(format!("{lacking} is not installed"));
+    }
+    Outcome::of(package::build(&kit.root).and_then(|made| package::check(&kit.root, &made)))
 }
 
 /// The binary's first versions have no commands.
