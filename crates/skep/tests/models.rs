@@ -269,16 +269,39 @@ fn the_owners_cap_on_what_is_received_holds_for_pulls() {
     }
 }
 
+/// A network of which the first machine has the file and three of six blocks, and the second the others.
+struct Two {
+    homes: [TempDir; 2],
+    bytes: Vec<u8>,
+    link: String,
+    _first: Up,
+}
+
+impl Two {
+    fn start() -> Self {
+        let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let (file, bytes) = (homes[0].path().join("model.gguf"), model::six_blocks().unwrap());
+        std::fs::write(&file, &bytes).unwrap();
+        let model = ["--model", file.to_str().unwrap(), "--blocks", "0..3", "--listen", "0.0.0.0:0"];
+        let first = alone(homes[0].path(), &model);
+        let link = succeed(skep(homes[0].path()).args(["invite", "--api", first.said["api"].as_str().unwrap()]));
+        Self { homes, bytes, link, _first: first }
+    }
+
+    fn second(&self, arguments: &[&str]) -> Up {
+        alone(self.homes[1].path(), &[&[self.link.as_str(), "--blocks", "3..6"], arguments].concat())
+    }
+}
+
+/// The model of the network.
+fn row(node: &Up) -> Value {
+    get(node)["models"][0].clone()
+}
+
 #[test]
 fn a_member_pulls_the_networks_model_from_the_others() {
-    let homes = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let (file, bytes) = (homes[0].path().join("model.gguf"), model::six_blocks().unwrap());
-    std::fs::write(&file, &bytes).unwrap();
-    let first =
-        alone(homes[0].path(), &["--model", file.to_str().unwrap(), "--blocks", "0..3", "--listen", "0.0.0.0:0"]);
-    let link = succeed(skep(homes[0].path()).args(["invite", "--api", first.said["api"].as_str().unwrap()]));
-    let second = alone(homes[1].path(), &[&link, "--blocks", "3..6"]);
-    let row = |node: &Up| get(node)["models"][0].clone();
+    let network = Two::start();
+    let second = network.second(&[]);
     let before = row(&second);
     assert_eq!(
         (&before["name"], &before["complete"], &before["in_use"]),
@@ -293,6 +316,27 @@ fn a_member_pulls_the_networks_model_from_the_others() {
     order(&second, &pull("six blocks"));
     until(&second, is("done"));
     let after = row(&second);
-    assert_eq!((&after["complete"], &after["held_bytes"]), (&json!(true), &json!(bytes.len())));
-    assert!(std::fs::read(after["path"].as_str().unwrap()).unwrap() == bytes);
+    assert_eq!((&after["complete"], &after["held_bytes"]), (&json!(true), &json!(network.bytes.len())));
+    assert!(std::fs::read(after["path"].as_str().unwrap()).unwrap() == network.bytes);
+}
+
+#[test]
+fn a_pull_over_the_network_outlasts_kill_9_too() {
+    let network = Two::start();
+    let had = {
+        let second = network.second(&["--share-download", "1MB"]);
+        let before = row(&second)["held_bytes"].as_u64().unwrap();
+        order(&second, &pull("six-blocks"));
+        let pull = until(&second, |pull| bytes(pull) > before + 3 * MIB);
+        assert_eq!(pull["state"], "fetching");
+        bytes(&pull)
+    };
+    let second = network.second(&[]);
+    let kept = get(&second)["pulls"][0].clone();
+    println!("{had} bytes were here before the kill, {} after it", bytes(&kept));
+    assert_eq!((&kept["state"], &kept["total"]), (&json!("paused"), &json!(network.bytes.len())));
+    assert!(bytes(&kept) >= had - had / 20, "{kept} of {had}");
+    order(&second, &json!({"command": "resume", "pull": kept["id"]}));
+    until(&second, is("done"));
+    assert!(std::fs::read(row(&second)["path"].as_str().unwrap()).unwrap() == network.bytes);
 }

@@ -291,11 +291,14 @@ impl Shared {
         }
     }
 
-    /// Refuses what the owner leaves no room for on the disk; while nothing is lent, only the disk's own room counts.
-    fn check_disk(&self, needed: u64) -> Result<(), PullError> {
+    /// Refuses a pull of which so much is missing where the owner leaves no room for it on the disk, beside what is there and what other
+    /// pulls still bring; while nothing is lent, only the disk's own room counts.
+    fn check_disk(&self, key: &str, needed: u64) -> Result<(), PullError> {
         let machine = self.gateway().and_then(|gateway| gateway.steward()?.machine());
         let cap = machine.as_ref().and_then(|machine| machine.caps?.disk_bytes);
         let used = machine.map_or(0, |machine| machine.used.disk_bytes);
+        let used = used.saturating_add(crate::steward::usage::disk_bytes(&self.places.incoming));
+        let used = used.saturating_add(self.state().pulls.missing_of_others(key));
         match cap.map(|cap| cap.saturating_sub(used)) {
             Some(left) if left < needed => Err(PullError::DiskCap { needed, left }),
             _ => Ok(()),

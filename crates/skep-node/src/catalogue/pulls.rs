@@ -170,6 +170,12 @@ impl Pulls {
         self.all.iter().filter(|pull| pull.worker != Some(Wish::Cancel))
     }
 
+    /// Bytes that pulls at work but `key` still bring, as far as their sizes are known.
+    pub(crate) fn missing_of_others(&self, key: &str) -> u64 {
+        let others = self.all.iter().filter(|pull| pull.stage == Stage::Fetching && pull.asked.key != key);
+        others.map(|pull| pull.asked.total.unwrap_or(pull.here).saturating_sub(pull.here)).fold(0, u64::saturating_add)
+    }
+
     /// Takes in what happened at `now`, and says what to do.
     ///
     /// # Errors

@@ -169,7 +169,7 @@ impl Teller<'_> {
     fn tell(&mut self, here: u64, total: Option<u64>) -> ControlFlow<()> {
         if self.last.is_none()
             && let Some(total) = total
-            && let Err(fault) = self.shared.check_disk(total.saturating_sub(here))
+            && let Err(fault) = self.shared.check_disk(&self.asked.key, total.saturating_sub(here))
         {
             self.refused = Some(fault);
             return ControlFlow::Break(());

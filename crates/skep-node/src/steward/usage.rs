@@ -45,7 +45,7 @@ pub(crate) fn processors() -> u32 {
 }
 
 /// Bytes on the disk of all files in a folder and those in it; holes do not count where the system tells.
-pub(super) fn disk_bytes(folder: &std::path::Path) -> u64 {
+pub(crate) fn disk_bytes(folder: &std::path::Path) -> u64 {
     /// A store of models has two floors.
     const FLOORS: usize = 3;
     fn within(folder: &std::path::Path, floors: usize) -> u64 {

@@ -112,6 +112,8 @@ fn a_rate_is_that_of_the_last_seconds() {
         at(second * 1000, 500 + second * 100);
     }
     assert_eq!(at(10_000, 1500), Some(100));
+    let missing = (1 << 20) - 1500;
+    assert_eq!((pulls.missing_of_others("a"), pulls.missing_of_others("b")), (0, missing));
 }
 
 #[test]
