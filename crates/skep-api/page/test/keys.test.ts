@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { pathOf, termsText, usedText, type KeyView } from "../src/lib/keys";
+import { LANGUAGES, snippets } from "../src/views/snippets";
 import { codeIn, keepKey, keyOf, withKey } from "../src/lib/pass";
 
 const key: KeyView = {
@@ -53,5 +54,16 @@ describe("a key in words", () => {
     const used = (ago: number) => usedText({ ...key, last_used: 1_000_000 - ago }, 1_000_000_000);
     expect(usedText(key, 0)).toBe("never used");
     expect([used(5), used(600), used(7200), used(259_200)]).toEqual(["in use now", "last used 10 min ago", "last used 2 h ago", "last used 3 days ago"]);
+  });
+});
+
+describe("the examples", () => {
+  it("show no key on the node's own machine, and each of them one elsewhere", () => {
+    const codes = (far: boolean) => snippets("http://hive.lan:7537", "m", far).flatMap(({ code }) => LANGUAGES.map((language) => code[language]));
+    for (const code of codes(false)) expect(code).not.toContain("SKEP_API_KEY");
+    for (const code of codes(true)) {
+      expect(code.match(/SKEP_API_KEY/g)).toHaveLength(1);
+      expect(code).not.toContain('"none"');
+    }
   });
 });

@@ -43,7 +43,7 @@ export async function torn({ page, origin, node }) {
 
 const HOSTILE = `<script>window.harm = 1</script>
 <img src="https://evil.example/a.png" onerror="window.harm = 2">
-![picture](https://evil.example/b.png)
+![picture](https://evil.example/b.png) ![data](data:image/png;base64,iVBORw0KGgo=) <img src="data:image/svg+xml,<svg onload=window.harm=12>">
 [click](javascript:window.harm=3) [data](data:text/html,<script>window.harm=4</script>)
 [odd](JaVaScRiPt:window.harm=5) [file](file:///etc/passwd) [ok](https://fine.example/x)
 <iframe src="https://evil.example/"></iframe> <style>@import "https://evil.example/c.css"</style>

@@ -70,5 +70,9 @@ export async function phoneOfTheOwner({ page, context, origin, keys }) {
   await phone.getByTestId("door-open").click();
   await phone.getByTestId("start").waitFor();
   check(true, "a key can be typed, and the owner's key opens what the owner's machine shows");
+  await phone.getByTestId("start-close").click();
+  await phone.goto(`${origin.replace("127.0.0.1", "localhost")}/#/machine`);
+  await phone.getByTestId("phone-far").waitFor();
+  check((await phone.getByTestId("key-row").count()) === 1 && (await phone.getByTestId("pair").count()) === 0, "it sees who has a key, and lets nobody in");
   await phone.context().close();
 }

@@ -161,6 +161,33 @@ def refusals():
     passed("what cannot be honoured is refused by name")
 
 
+def post(path, body):
+    request = urllib.request.Request(API + path, json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def keys():
+    made = post("/skep/v1/keys", {"label": "a client", "requests_per_minute": 1})
+
+    def refusal(error, key):
+        client = openai.OpenAI(base_url=f"{API}/v1", api_key=key, max_retries=0)
+        try:
+            client.models.list()
+        except error as refused:
+            return refused
+        raise AssertionError(f"{key} was not refused")
+
+    assert refusal(openai.AuthenticationError, "sk-skep-wrong").code == "invalid_api_key"
+    assert len(openai.OpenAI(base_url=f"{API}/v1", api_key=made["key"]).models.list().data) == 1
+    limited = refusal(openai.RateLimitError, made["key"])
+    assert limited.code == "rate_limit_exceeded" and limited.type == "requests", limited
+    assert 0 < int(limited.response.headers["retry-after"]) <= 60, limited
+    post("/skep/v1/keys/revoke", {"id": made["made"]["id"]})
+    assert refusal(openai.AuthenticationError, made["key"]).code == "invalid_api_key"
+    passed("a key that is wrong, spent or revoked is refused as OpenAI does it")
+
+
 def chat_of(content):
     return CLIENT.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}])
 
@@ -175,6 +202,7 @@ def main():
     seed()
     cancel()
     refusals()
+    keys()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { fetchModels } from "../lib/client";
+import { keyOf } from "../lib/pass";
 import { CopyButton } from "../ui/copy";
 import { Scroll } from "../ui/scroll";
 import { LANGUAGES, OPTIONS, snippets, type Language } from "./snippets";
@@ -36,7 +37,7 @@ function Snippets({ origin, model }: { origin: string; model: string }) {
           ))}
         </div>
       </div>
-      {snippets(origin, model).map((snippet) => (
+      {snippets(origin, model, keyOf() !== null).map((snippet) => (
         <div key={snippet.title} data-testid="snippet">
           <h3>
             {snippet.title} <code>{snippet.about}</code>
@@ -159,13 +160,16 @@ function Endpoints({ origin }: { origin: string }) {
     ["POST", "/skep/v1/models", "{\"command\": \"pull\", \"source\": \"hf:owner/repository/file.gguf\"}, or pause, resume, cancel, remove."],
     ["GET", "/skep/v1/settings", "The owner's settings, their schema, and who set what."],
     ["PUT", "/skep/v1/settings", "Sets one: {\"key\": \"share.cpu_percent\", \"value\": 40}; null leaves it to the preset."],
+    ["GET", "/skep/v1/keys", "Who has a key. On its own machine, POST makes one: {\"label\": \"a laptop\"}."],
+    ["GET", "/metrics", "What is counted, for Prometheus; the owner's."],
     ["POST", "/skep/v1/unplug", "Demo only: kills the process of the node named in {\"node\": \"…\"}."],
   ];
   return (
     <section class="card" aria-labelledby="api-title">
       <h1 id="api-title">The API</h1>
       <p class="lead">
-        Programs that speak the OpenAI protocol work with this node as it is. No key is needed, so give any; the base address is{" "}
+        Programs that speak the OpenAI protocol work with this node as it is. On its own machine no key is needed, so give any; elsewhere each needs one
+        that <code>skep keys add</code> makes. The base address is{" "}
         <code data-testid="base-url">{origin}/v1</code>
         <CopyButton text={`${origin}/v1`} what="the base address" />
       </p>

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { SkepError } from "../lib/client";
 import type { Trouble } from "../lib/errors";
 import { fetchKeys, makeCode, pathOf, revokeKey, termsText, usedText, type KeysView, type KeyView, type PairCode, type Scope } from "../lib/keys";
+import { keyOf } from "../lib/pass";
 import { keepFocus } from "../ui/focus";
 import { CopyButton } from "../ui/copy";
 import { TroubleView } from "./message";
@@ -211,7 +212,13 @@ export function Phone() {
   return (
     <section class="card" aria-labelledby="phone-title" id="phone" ref={box} data-testid="phone">
       <h2 id="phone-title">Use it on my phone</h2>
-      {view.reached_at.length > 0 ? <Pairing view={view} shown={shown} setShown={setShown} onTrouble={setRefused} /> : <Shut />}
+      {keyOf() !== null ? (
+        <p data-testid="phone-far">This device has a key. Another one is let in by this page on the machine itself.</p>
+      ) : view.reached_at.length > 0 ? (
+        <Pairing view={view} shown={shown} setShown={setShown} onTrouble={setRefused} />
+      ) : (
+        <Shut />
+      )}
       {refused && <TroubleView trouble={refused} />}
       {view.keys.length > 0 && (
         <>

@@ -9,8 +9,32 @@ export interface Snippet {
   code: Record<Language, string>;
 }
 
-/** Snippets for the node at `origin` that answers with `model`. */
-export function snippets(origin: string, model: string): Snippet[] {
+/** The same for a machine that is not the node's own: the key is in `SKEP_API_KEY`. */
+function withKey(code: string, language: Language): string {
+  switch (language) {
+    case "curl":
+      return code.replace(/^curl /, 'curl -H "Authorization: Bearer $SKEP_API_KEY" ');
+    case "Python":
+      return code.includes("api_key") ? `import os\n${code.replace('api_key="none"', 'api_key=os.environ["SKEP_API_KEY"]')}` : code;
+    case "JavaScript": {
+      const header = "authorization: `Bearer ${process.env.SKEP_API_KEY}`";
+      return code
+        .replace('apiKey: "none"', "apiKey: process.env.SKEP_API_KEY")
+        .replace("headers: {", `headers: { ${header},`)
+        .replace(/fetch\(("[^"]*")\)/, `fetch($1, { headers: { ${header} } })`);
+    }
+  }
+}
+
+/** Snippets for the node at `origin` that answers with `model`; `far` says whether the programs are to run on another machine. */
+export function snippets(origin: string, model: string, far = false): Snippet[] {
+  const all = here(origin, model);
+  if (!far) return all;
+  const keyed = (code: Snippet["code"]) => Object.fromEntries(LANGUAGES.map((language) => [language, withKey(code[language], language)]));
+  return all.map((snippet) => ({ ...snippet, code: keyed(snippet.code) as Snippet["code"] }));
+}
+
+function here(origin: string, model: string): Snippet[] {
   const client = `from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key="none")`;
   const jsClient = `import OpenAI from "openai";\n\nconst client = new OpenAI({ baseURL: "${origin}/v1", apiKey: "none" });`;
   return [
