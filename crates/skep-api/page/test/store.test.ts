@@ -1,26 +1,11 @@
 import { expect, test } from "vitest";
-import { SkepError, type Ask, type Listener } from "../src/lib/client";
+import { SkepError } from "../src/lib/client";
 import type { Summary } from "../src/lib/types";
-import { KEY, MAX_CHATS, loadChats, messagesOf, readChat, saveChat, titleOf, type Chat, type Shelf, type Turn } from "../src/store/chats";
-import { Desk, SHOWN_MAX } from "../src/store/desk";
+import { openTurns } from "../src/store/branches";
+import { KEY, MAX_CHATS, loadChats, messagesOf, readChat, saveChat, titleOf, type Chat, type Turn } from "../src/store/chats";
+import { SHOWN_MAX } from "../src/store/desk";
 import { DEFAULTS, fit, loadSettings, optionsOf, saveSettings } from "../src/store/settings";
-
-/** A shelf that holds at most `room` characters. */
-class Box implements Shelf {
-  readonly kept = new Map<string, string>();
-  constructor(readonly room = Infinity) {}
-  get length() {
-    return this.kept.size;
-  }
-  key = (index: number) => [...this.kept.keys()][index] ?? null;
-  getItem = (key: string) => this.kept.get(key) ?? null;
-  removeItem = (key: string) => void this.kept.delete(key);
-  setItem = (key: string, value: string) => {
-    const others = [...this.kept].reduce((sum, [name, text]) => sum + (name === key ? 0 : text.length), 0);
-    if (others + value.length > this.room) throw new Error("QuotaExceededError");
-    this.kept.set(key, value);
-  };
-}
+import { bench, Box } from "./bench";
 
 const chat = (id: string, updated: number, text = "hello"): Chat => ({ id, mode: "chat", updated, turns: [{ role: "user", text }] });
 const SUMMARY: Summary = {
@@ -90,34 +75,6 @@ test("settings survive, and foreign values are fitted or replaced", () => {
   expect(fit("seed", Number.NaN)).toBeNull();
   expect(optionsOf({ ...DEFAULTS, max_tokens: null })).toEqual({ temperature: DEFAULTS.temperature, top_p: DEFAULTS.top_p, pace: DEFAULTS.pace });
 });
-
-/** A desk whose stream and frames are driven by hand. */
-function bench(box = new Box()) {
-  const frames: (() => void)[] = [];
-  const asks: Ask[] = [];
-  let hear: Listener | null = null;
-  let settle: { resolve(): void; reject(error: unknown): void } | null = null;
-  let next = 0;
-  const desk = new Desk({
-    shelf: box,
-    now: () => ++next,
-    newId: () => `id${++next}`,
-    nextFrame: (callback) => frames.push(callback),
-    stream: (ask, listener, signal) => {
-      asks.push(ask);
-      hear = listener;
-      return new Promise<void>((resolve, reject) => {
-        settle = { resolve, reject };
-        signal.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
-      });
-    },
-  });
-  const last = () => desk.state.value.chat.turns.at(-1) as Turn;
-  const listener = () => hear as unknown as Listener;
-  const end = () => settle as unknown as { resolve(): void; reject(error: unknown): void };
-  const frame = () => frames.splice(0).forEach((callback) => callback());
-  return { box, desk, asks, frames, frame, last, listener, end };
-}
 
 test("text is shown once per frame, and all of it at the end", async () => {
   const { box, desk, asks, frames, frame, last, listener, end } = bench();
@@ -194,7 +151,7 @@ test("a failure keeps what came, tells its sentence, and can be tried again", as
   expect(last()).toMatchObject({ text: "par", state: "failed", trouble: { hint: "Start one." } });
   void desk.retry();
   expect(asks[1]).toEqual(asks[0]);
-  expect(desk.state.value.chat.turns).toHaveLength(2);
+  expect(openTurns(desk.state.value.chat)).toHaveLength(2);
 });
 
 test("a broken connection is said below what came, until the answer goes on or ends", async () => {

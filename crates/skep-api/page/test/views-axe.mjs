@@ -65,6 +65,19 @@ async function look(page, what, light) {
   if (light.name === "light") await tabs(page, what);
 }
 
+/** The list of chats with all that it may say at once. */
+async function chats(page, light) {
+  const narrowly = light.width < 500;
+  if (narrowly) await page.getByTestId("history-open").click();
+  await page.getByTestId("import-file").setInputFiles({ name: "x.json", mimeType: "application/json", buffer: Buffer.from("no") });
+  await page.locator(".files [data-testid=error]").waitFor();
+  await page.getByTestId("history-remove").first().click();
+  await page.getByTestId("undo").waitFor();
+  await look(page, "chats", light);
+  await page.getByTestId("undo").click();
+  if (narrowly) await page.getByRole("button", { name: "Close the list of chats" }).click();
+}
+
 async function views({ page, origin, own }, light) {
   await page.goto("about:blank");
   await page.goto(origin);
@@ -77,7 +90,18 @@ async function views({ page, origin, own }, light) {
     await page.getByTestId("start-next").click();
   }
   await page.getByTestId("messages").waitFor();
+  await page.getByTestId("retry").click();
+  await page.getByTestId("versions").waitFor();
+  await page.locator("[data-testid=message-assistant][data-state=done]").waitFor();
   await look(page, "chat", light);
+  await page.getByTestId("edit").click();
+  await page.getByTestId("edit-text").waitFor();
+  await look(page, "a question written anew", light);
+  await page.getByTestId("edit-cancel").click();
+  await page.getByTestId("chat-menu").click();
+  await look(page, "the menu of a chat", light);
+  await page.keyboard.press("Escape");
+  await chats(page, light);
   await page.getByTestId("settings-open").click();
   await look(page, "how it answers", light);
   await page.getByTestId("settings-close").click();

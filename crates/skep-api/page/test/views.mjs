@@ -22,6 +22,7 @@ const { accessible } = await import("./views-axe.mjs");
 const { phoneIsLetIn, phoneOfTheOwner } = await import("./views-phone.mjs");
 const { mockKeys } = await import("./mock-keys.mjs");
 const { models } = await import("./views-models.mjs");
+const { files, versions } = await import("./views-chat.mjs");
 const { firstSteps, myMachine, settings, withoutMachine } = await import("./views-machine.mjs");
 
 const browser = await launch(executablePath);
@@ -61,6 +62,8 @@ try {
   await part("a node without a machine", withoutMachine, { own: null, met: false, expects: ["404"] });
   await part("what the eye and the keyboard meet", accessible, { met: false, expects: ["400"] });
   await part("an answer that breaks off", torn, { expects: ["503", "ERR_INCOMPLETE_CHUNKED_ENCODING"] });
+  await part("versions of turns", versions);
+  await part("chats as files", files);
   await part("hostile text", hostile);
   await part("an answer of 100,000 tokens", long, { options: { delay: 0 } });
 } finally {

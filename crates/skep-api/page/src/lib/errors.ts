@@ -55,7 +55,7 @@ export function unreachable(origin: string): Trouble {
 }
 
 /** What stays, and what one can do, when an answer ended too early. */
-const KEPT = "What has arrived stays here until you try again, which writes the answer anew.";
+const KEPT = "What has arrived stays here; trying again writes another version of the answer.";
 
 /** What it means when a stream ends before its first event. */
 export const BROKEN_OFF: Trouble = { message: "The connection ended before the answer was complete.", hint: KEPT };

@@ -36,6 +36,8 @@ export interface Summary {
   total_ms: number;
   lap_ms: number | null;
   why?: Why;
+  /** What `why` expected it to cost; only in what this browser keeps, which leaves out the rest of `why`. */
+  price?: number;
 }
 
 /** What the planner expects of a route, in milliseconds. */
@@ -45,6 +47,8 @@ export interface ExpectedRoute {
   first_token_ms: number;
   per_token_ms: number;
   total_ms: number;
+  /** In the smallest unit of money; 0 is free. */
+  price?: number;
 }
 
 /** What else there was: a route, or why there was none. */

@@ -3,6 +3,8 @@
 import type { Message } from "../lib/client";
 import type { Trouble } from "../lib/errors";
 import type { Hop, Summary } from "../lib/types";
+import { openTurns, prune } from "./branches";
+import { chatOf } from "./read";
 
 /** `chat` is a conversation; `text` is a document that the model goes on with. */
 export type Mode = "chat" | "text";
@@ -18,6 +20,12 @@ export interface Turn {
   trouble?: Trouble | null;
   /** The connection broke, and the answer is being taken up again; only while `writing`. */
   broken?: boolean;
+  /** When the answer was complete, in milliseconds since 1970. */
+  at?: number;
+  /** The place of the turn that this one follows, which is always an earlier one; -1 begins the chat. Without it: the turn before. */
+  after?: number;
+  /** The place of the turn that was chosen to follow. Without it: the latest. */
+  next?: number;
 }
 
 export interface Chat {
@@ -25,7 +33,12 @@ export interface Chat {
   mode: Mode;
   /** Milliseconds since 1970, of the last change. */
   updated: number;
+  /** What the person calls it; without it: its first words. */
+  title?: string;
+  /** All turns of all versions, in the order in which they were begun; `branches.ts` makes a conversation of them. */
   turns: Turn[];
+  /** The place of the turn that was chosen to begin it. Without it: the latest that begins one. */
+  first?: number;
 }
 
 /** The part of `localStorage` that is used. */
@@ -38,9 +51,16 @@ export const MAX_CHATS = 60;
 /** Characters that all kept chats may have together; browsers hold about five million. */
 export const MAX_CHARACTERS = 2_000_000;
 
-/** The first words, to know a chat by. */
+/** Most characters of a name that a person gives. */
+export const TITLE_MAX = 100;
+
+/** A name as it is kept; nothing for one that says nothing. */
+export const fitTitle = (title: string): string | undefined => title.replace(/\s+/g, " ").trim().slice(0, TITLE_MAX).trim() || undefined;
+
+/** What the person calls it, else its first words. */
 export function titleOf(chat: Chat): string {
-  const words = (chat.turns.find((turn) => turn.role === "user")?.text ?? "").replace(/\s+/g, " ").trim();
+  if (chat.title !== undefined) return chat.title;
+  const words = (openTurns(chat).find((turn) => turn.role === "user")?.text ?? "").slice(0, 1000).replace(/\s+/g, " ").trim();
   if (words === "") return chat.mode === "text" ? "New text" : "New chat";
   return words.length > 60 ? `${words.slice(0, 59).trimEnd()}…` : words;
 }
@@ -67,14 +87,6 @@ export function documentOf(turns: Turn[]): string {
   return turns.map((turn) => turn.text).join("");
 }
 
-/** The chat with its last answer changed; the chat itself when it has no answer. */
-export function changeAnswer(chat: Chat, change: (turn: Turn) => Turn): Chat {
-  const last = chat.turns.length - 1;
-  const turn = chat.turns[last];
-  if (turn?.role !== "assistant") return chat;
-  return { ...chat, turns: [...chat.turns.slice(0, last), change(turn)] };
-}
-
 /** Reads one kept chat; `null` for anything that is not one. */
 export function readChat(text: string): Chat | null {
   let value: unknown;
@@ -83,16 +95,8 @@ export function readChat(text: string): Chat | null {
   } catch {
     return null;
   }
-  if (typeof value !== "object" || value === null) return null;
-  const { id, mode, updated, turns } = value as Partial<Chat>;
-  if (typeof id !== "string" || (mode !== "chat" && mode !== "text") || typeof updated !== "number") return null;
-  if (!Array.isArray(turns)) return null;
-  for (const turn of turns as Partial<Turn>[]) {
-    if (typeof turn !== "object" || turn === null) return null;
-    if ((turn.role !== "user" && turn.role !== "assistant") || typeof turn.text !== "string") return null;
-    if (turn.summary && !(Array.isArray(turn.summary.hops) && Array.isArray(turn.summary.recoveries))) return null;
-  }
-  return { id, mode, updated, turns: turns.map((turn) => (turn.state === "writing" ? { ...turn, state: "stopped" } : turn)) };
+  const chat = chatOf(value);
+  return typeof chat === "string" ? null : chat;
 }
 
 function keysOf(shelf: Shelf): string[] {
@@ -110,12 +114,22 @@ export function loadChats(shelf: Shelf): Chat[] {
   return chats.filter((chat) => chat !== null).sort((a, b) => b.updated - a.updated || (a.id < b.id ? -1 : 1));
 }
 
+/** Keeps `chat` as it is if the browser has room for it, and gives whether it had. */
+export function putChat(shelf: Shelf, chat: Chat): boolean {
+  try {
+    shelf.setItem(KEY + chat.id, JSON.stringify(chat));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
- * Keeps `chat`, and lets go of the chats that rested longest while the bounds ask for it.
- * Returns whether it is kept: a chat that is too long by itself, or a browser that keeps nothing, is no failure of the page.
+ * Keeps `chat`, and lets go of the chats that rested longest while the bounds ask for it. Of a chat that is too long the oldest versions
+ * that are not open go first. Returns whether it is kept: a chat that is too long by itself, or a browser that keeps nothing, is no failure of the page.
  */
 export function saveChat(shelf: Shelf, chat: Chat): boolean {
-  const text = JSON.stringify(chat);
+  const text = JSON.stringify(prune(chat, MAX_CHARACTERS));
   if (text.length > MAX_CHARACTERS) return false;
   const others = loadChats(shelf).filter((other) => other.id !== chat.id);
   let characters = text.length;

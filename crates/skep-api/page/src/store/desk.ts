@@ -1,8 +1,11 @@
 // The desk: the chat that is open, the answer under way, the chats on the shelf.
 
 import { SkepError, type Ask, type Listener } from "../lib/client";
-import { changeAnswer, documentOf, loadChats, messagesOf, removeChat, saveChat } from "./chats";
+import { append, before, changeAnswer, lastTurn, openTurns, pathOf, reveal, withoutEmpty } from "./branches";
+import { documentOf, fitTitle, loadChats, messagesOf, removeChat, saveChat } from "./chats";
 import type { Chat, Mode, Shelf, Turn } from "./chats";
+import { importChats, type Imported } from "./files";
+import { summaryOf } from "./read";
 import { loadSettings, optionsOf, saveSettings, type Settings } from "./settings";
 import { Store } from "./store";
 
@@ -24,6 +27,8 @@ export interface DeskState {
   writing: boolean;
   /** Whether the browser could not keep the open chat. */
   unkept: boolean;
+  /** The chat that was deleted last, for as long as that can be taken back, and whether it was open. */
+  removed: { chat: Chat; open: boolean } | null;
 }
 
 /**
@@ -43,7 +48,7 @@ export class Desk {
     this.#world = world;
     const settings = loadSettings(world.shelf);
     const history = loadChats(world.shelf);
-    this.state = new Store({ chat: this.#blank("chat"), history, settings, writing: false, unkept: false });
+    this.state = new Store({ chat: this.#blank("chat"), history, settings, writing: false, unkept: false, removed: null });
   }
 
   #blank(mode: Mode): Chat {
@@ -56,17 +61,59 @@ export class Desk {
     this.state.update((state) => ({ ...state, chat: this.#blank(mode), unkept: false }));
   }
 
-  open(id: string): void {
-    const chat = this.state.value.history.find((kept) => kept.id === id);
-    if (!chat || chat.id === this.state.value.chat.id) return;
-    this.stop();
-    this.state.update((state) => ({ ...state, chat, unkept: false }));
+  /** Opens a kept chat, and the way to the turn at `at` if one is named. */
+  open(id: string, at: number | null = null): void {
+    const { chat: open, history } = this.state.value;
+    const kept = id === open.id ? open : history.find((other) => other.id === id);
+    if (!kept) return;
+    if (id !== open.id) this.stop();
+    else if (at === null) return;
+    this.state.update((state) => ({ ...state, chat: kept, unkept: id === open.id && state.unkept }));
+    if (at !== null) this.choose(at);
   }
 
+  /** Deletes a chat; `undo` brings it back. */
   remove(id: string): void {
-    if (id === this.state.value.chat.id) this.newChat();
+    const { chat: open, history } = this.state.value;
+    if (id === open.id) this.newChat();
+    const chat = this.state.value.history.find((kept) => kept.id === id) ?? history.find((kept) => kept.id === id);
     removeChat(this.#world.shelf, id);
-    this.state.update((state) => ({ ...state, history: state.history.filter((chat) => chat.id !== id) }));
+    const removed = chat ? { chat, open: id === open.id } : null;
+    this.state.update((state) => ({ ...state, removed, history: state.history.filter((kept) => kept.id !== id) }));
+  }
+
+  /** Brings back the chat that was deleted last. */
+  undo(): void {
+    const { removed, chat: open } = this.state.value;
+    if (!removed) return;
+    saveChat(this.#world.shelf, removed.chat);
+    this.state.update((state) => ({ ...state, removed: null, history: loadChats(this.#world.shelf) }));
+    if (removed.open && open.turns.length === 0) this.open(removed.chat.id);
+  }
+
+  /** Lets go for good of the chat that was deleted last. */
+  forget(): void {
+    this.state.update((state) => ({ ...state, removed: null }));
+  }
+
+  /** Gives a chat a name; an empty one is that of its first words. */
+  rename(id: string, name: string): void {
+    const { chat: open, history } = this.state.value;
+    const kept = id === open.id ? open : history.find((other) => other.id === id);
+    if (!kept) return;
+    const { title: _, ...bare } = kept;
+    const title = fitTitle(name);
+    const chat: Chat = title === undefined ? bare : { ...bare, title };
+    if (id === open.id) this.state.update((state) => ({ ...state, chat }));
+    const saved = chat.turns.length === 0 || saveChat(this.#world.shelf, chat);
+    this.state.update((state) => ({ ...state, unkept: id === open.id ? !saved : state.unkept, history: loadChats(this.#world.shelf) }));
+  }
+
+  /** Takes over the chats of a file, all or none. */
+  take(text: string): Imported {
+    const done = importChats(this.#world.shelf, text, this.#world.newId);
+    this.reload();
+    return done;
   }
 
   /** A mode belongs to a chat; an open chat that has turns is left as it is and a new one begins. */
@@ -107,30 +154,49 @@ export class Desk {
     const { chat, writing } = this.state.value;
     const goesOn = chat.mode === "text" && chat.turns.length > 0;
     if (writing || (text.trim() === "" && !goesOn)) return Promise.resolve();
-    const turns: Turn[] = text === "" ? chat.turns : [...chat.turns, { role: "user", text }];
-    return this.#answer({ ...chat, turns });
+    return this.#answer(text === "" ? chat : append(chat, { role: "user", text }));
   }
 
-  /** Asks the last question again, in place of its answer. */
-  retry(): Promise<void> {
+  /** Asks anew for the answer at `at`, or for the last one. What was answered stays as another version, unless it says nothing. */
+  retry(at: number | undefined = pathOf(this.state.value.chat).at(-1)): Promise<void> {
     const { chat, writing } = this.state.value;
-    if (writing || chat.turns.at(-1)?.role !== "assistant") return Promise.resolve();
-    return this.#answer({ ...chat, turns: chat.turns.slice(0, -1) });
+    if (writing || at === undefined || chat.turns[at]?.role !== "assistant") return Promise.resolve();
+    const after = before(chat.turns, at);
+    const rest = withoutEmpty(chat, at);
+    return this.#answer(rest, after);
+  }
+
+  /** Asks with another text in place of the question at `at`, which stays as another version with all that followed it. */
+  edit(at: number, text: string): Promise<void> {
+    const { chat, writing } = this.state.value;
+    const turn = chat.turns[at];
+    if (writing || turn?.role !== "user" || text.trim() === "" || text === turn.text) return Promise.resolve();
+    return this.#answer(append(chat, { role: "user", text }, before(chat.turns, at)));
+  }
+
+  /** Opens another version: the one that the turn at `at` belongs to. */
+  choose(at: number): void {
+    const { chat, writing } = this.state.value;
+    if (writing || chat.turns[at] === undefined) return;
+    this.state.update((state) => ({ ...state, chat: reveal(chat, at) }));
+    this.#keep();
   }
 
   #ask(chat: Chat): Ask {
     const options = optionsOf(this.state.value.settings);
     return chat.mode === "chat"
-      ? { path: "/v1/chat/completions", body: { messages: messagesOf(chat.turns), ...options } }
-      : { path: "/v1/completions", body: { prompt: documentOf(chat.turns), ...options } };
+      ? { path: "/v1/chat/completions", body: { messages: messagesOf(openTurns(chat)), ...options } }
+      : { path: "/v1/completions", body: { prompt: documentOf(openTurns(chat)), ...options } };
   }
 
-  async #answer(asked: Chat): Promise<void> {
+  /** Asks for what follows the turn at `after`, or the last open one. */
+  async #answer(asked: Chat, after?: number): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
     this.#pending = "";
     const turn: Turn = { role: "assistant", text: "", state: "writing" };
-    const chat = { ...asked, updated: this.#world.now(), turns: [...asked.turns, turn] };
+    const chat = { ...append(asked, turn, after), updated: this.#world.now() };
+    const ask = this.#ask(chat);
     this.state.update((state) => ({ ...state, chat, writing: true }));
     this.#keep();
     const current = () => this.#abort === abort;
@@ -138,12 +204,12 @@ export class Desk {
       onStart: (route) => current() && this.#change({ route, broken: false }),
       onBreak: () => current() && this.#break(),
       onText: (text) => current() && this.#take(text),
-      onSummary: (summary) => current() && this.#change({ summary }),
+      onSummary: (summary) => current() && this.#change({ summary: summaryOf(summary) }),
     };
     try {
-      await this.#world.stream(this.#ask(asked), listener, abort.signal);
+      await this.#world.stream(ask, listener, abort.signal);
       await this.#shown(abort);
-      this.#finish(abort, { state: "done" });
+      this.#finish(abort, { state: "done", at: this.#world.now() });
     } catch (error) {
       const trouble =
         error instanceof SkepError ? error.trouble : { message: `The page failed: ${String(error)}.`, hint: null };
@@ -158,7 +224,7 @@ export class Desk {
   /** Says at once that the connection broke, below all that came before. */
   #break(): void {
     this.#flush();
-    if (this.state.value.chat.turns.at(-1)?.broken !== true) this.#change({ broken: true });
+    if (lastTurn(this.state.value.chat)?.broken !== true) this.#change({ broken: true });
   }
 
   /** Text is shown at most once per frame: tokens may come faster than the screen shows pictures. */

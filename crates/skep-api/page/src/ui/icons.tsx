@@ -65,6 +65,28 @@ export const TrashIcon = () => (
     <path d="M5 7h14M10 7V4.5h4V7M7 7l.8 12h8.4L17 7" />
   </Icon>
 );
+export const PencilIcon = () => (
+  <Icon size={15}>
+    <path d="M4.5 19.5 5.5 15 15.8 4.7a1.8 1.8 0 0 1 2.5 0l1 1a1.8 1.8 0 0 1 0 2.5L9 18.5z" />
+  </Icon>
+);
+export const EarlierIcon = () => (
+  <Icon size={15}>
+    <path d="M14.5 6 8.5 12l6 6" />
+  </Icon>
+);
+export const LaterIcon = () => (
+  <Icon size={15}>
+    <path d="m9.5 6 6 6-6 6" />
+  </Icon>
+);
+export const MoreIcon = () => (
+  <Icon>
+    <circle cx="5.5" cy="12" r="0.8" fill="currentColor" />
+    <circle cx="12" cy="12" r="0.8" fill="currentColor" />
+    <circle cx="18.5" cy="12" r="0.8" fill="currentColor" />
+  </Icon>
+);
 export const HistoryIcon = () => (
   <Icon>
     <path d="M4 6h16M4 12h16M4 18h10" />
@@ -94,6 +116,11 @@ export const ChatIcon = () => (
 export const HiveIcon = () => (
   <Icon>
     <path d="m12 3.5 4 2.3v4.6l-4 2.3-4-2.3V5.8zM8 10.4l-4 2.3v4.6l4 2.3 4-2.3v-4.6M16 10.4l4 2.3v4.6l-4 2.3-4-2.3" />
+  </Icon>
+);
+export const ActivityIcon = () => (
+  <Icon>
+    <path d="M3.5 12.5h4L10 5l4.5 14 2.5-6.5h3.5" />
   </Icon>
 );
 export const MachineIcon = () => (

@@ -1,47 +1,18 @@
 // The chat: history on the left, the conversation, and on wide screens the network beside it.
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { titleOf, type Chat, type Mode } from "../store/chats";
+import type { Chat, Mode } from "../store/chats";
 import type { Desk, DeskState } from "../store/desk";
 import { network } from "../store/network";
 import { useStore } from "../store/store";
-import { CloseIcon, HistoryIcon, Mark, PlusIcon, TrashIcon } from "../ui/icons";
+import { CloseIcon, Mark, PlusIcon } from "../ui/icons";
+import { ChatBar } from "./chat-bar";
 import { Composer } from "./composer";
+import { History } from "./history";
 import { LivePicture } from "./live";
-import { MessageView } from "./message";
+import { Turns } from "./message";
+import { Removed } from "./removed";
 import { SettingsDrawer } from "./settings";
-
-function History({ desk, state, onPick }: { desk: Desk; state: DeskState; onPick(): void }) {
-  return (
-    <ul class="history-list">
-      {state.history.map((chat) => (
-        <li key={chat.id} class={chat.id === state.chat.id ? "current" : undefined}>
-          <button
-            type="button"
-            class="history-open"
-            aria-current={chat.id === state.chat.id ? "true" : undefined}
-            onClick={() => {
-              desk.open(chat.id);
-              onPick();
-            }}
-            data-testid="history-item"
-          >
-            {titleOf(chat)}
-          </button>
-          <button
-            type="button"
-            class="history-remove"
-            aria-label={`Delete “${titleOf(chat)}”`}
-            title="Delete"
-            onClick={() => desk.remove(chat.id)}
-          >
-            <TrashIcon />
-          </button>
-        </li>
-      ))}
-    </ul>
-  );
-}
 
 const IDEAS: Record<Mode, { lead: string; ideas: string[] }> = {
   chat: {
@@ -93,7 +64,6 @@ function Conversation({ desk, state, onSettings }: { desk: Desk; state: DeskStat
   const { chat, writing } = state;
   const { box, onScroll } = useFollow(chat);
   const [draft, setDraft] = useState("");
-  const last = chat.turns.length - 1;
   return (
     <>
       <div
@@ -109,14 +79,7 @@ function Conversation({ desk, state, onSettings }: { desk: Desk; state: DeskStat
       >
         <div class="column">
           {chat.turns.length === 0 && <Welcome mode={chat.mode} onIdea={setDraft} />}
-          {chat.turns.map((turn, index) => (
-            <MessageView
-              key={`${chat.id}/${index}`}
-              turn={turn}
-              mode={chat.mode}
-              onRetry={index === last && !writing ? () => void desk.retry() : null}
-            />
-          ))}
+          <Turns desk={desk} chat={chat} writing={writing} />
           {state.unkept && <p class="note">This chat is too long for the browser to keep: it ends with this page.</p>}
         </div>
       </div>
@@ -156,7 +119,6 @@ export function ChatView({ desk }: { desk: Desk }) {
   };
   return (
     <main class="chat">
-      {state.chat.turns.length > 0 && <h1 class="hidden">Chat</h1>}
       <aside class={`history ${drawer === "history" ? "open" : ""}`} aria-label="Chats kept in this browser">
         <div class="history-head">
           <button
@@ -176,22 +138,15 @@ export function ChatView({ desk }: { desk: Desk }) {
           </button>
         </div>
         <History desk={desk} state={state} onPick={close} />
-        <p class="side-note">Chats stay in this browser.</p>
       </aside>
       {drawer === "history" && <div class="veil" onClick={close} />}
       <section class="conversation" aria-label="Chat">
-        <div class="chat-bar only-narrow">
-          <button type="button" class="quiet" onClick={() => setDrawer("history")} data-testid="history-open">
-            <HistoryIcon /> Chats
-          </button>
-          <button type="button" class="quiet" onClick={() => desk.newChat()}>
-            <PlusIcon /> New
-          </button>
-        </div>
+        <ChatBar desk={desk} state={state} onHistory={() => setDrawer("history")} />
         <Conversation desk={desk} state={state} onSettings={() => setDrawer(drawer === "settings" ? null : "settings")} />
         <SettingsDrawer open={drawer === "settings"} settings={state.settings} onChange={(next) => desk.setSettings(next)} onClose={closeSettings} />
       </section>
       <Side />
+      <Removed desk={desk} state={state} />
     </main>
   );
 }

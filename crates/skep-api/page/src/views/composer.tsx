@@ -54,8 +54,8 @@ export function Composer({ desk, state, draft, setDraft, onSettings }: Props) {
   const box = useGrowingBox(draft);
   const finePointer = matchMedia("(pointer: fine)").matches;
   useEffect(() => {
-    // On a touch screen the focus would open the keyboard over the page.
-    if (finePointer) box.current?.focus();
+    // On a touch screen the focus would open the keyboard over the page; and who has just deleted a chat may want it back.
+    if (finePointer && !document.activeElement?.closest(".removed")) box.current?.focus();
   }, [chat.id, draft === ""]);
   const goesOn = chat.mode === "text" && chat.turns.length > 0;
   const ready = !writing && (draft.trim() !== "" || goesOn);

@@ -3,6 +3,7 @@
 import { useMemo } from "preact/hooks";
 import { shownHops } from "../lib/picture";
 import type { Hop, NetworkView, Recovery } from "../lib/types";
+import { lastTurn } from "../store/branches";
 import type { Desk } from "../store/desk";
 import { lookNow } from "../store/network";
 import { Store, useStore } from "../store/store";
@@ -19,7 +20,7 @@ export function followDesk(desk: Desk): void {
     // An answer that just ended is the last answer that the network tells of: it need not wait for the next look.
     if (wrote && !writing) void lookNow();
     wrote = writing;
-    const last = chat.turns.at(-1);
+    const last = lastTurn(chat);
     underWay.set(writing && last?.role === "assistant" && !last.summary ? (last.route ?? null) : null);
   });
 }

@@ -1,13 +1,16 @@
 // One turn of a conversation, and under an answer how it came about.
 
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { blocksText, msText, plural, shortId } from "../lib/route";
 import type { Trouble } from "../lib/errors";
 import type { Hop, Recovery, Summary } from "../lib/types";
-import type { Mode, Turn } from "../store/chats";
+import { pathOf, versionsOf } from "../store/branches";
+import type { Chat, Mode, Turn } from "../store/chats";
+import type { Desk } from "../store/desk";
 import { CopyButton } from "../ui/copy";
-import { AgainIcon, BoltIcon } from "../ui/icons";
+import { AgainIcon, BoltIcon, PencilIcon } from "../ui/icons";
 import { inline, Plain, Rich } from "../ui/rich";
+import { Versions } from "../ui/versions";
 
 /** Tokens per second after the first, which is what one feels while reading. */
 export function rateOf(summary: Summary): number | null {
@@ -90,13 +93,20 @@ function Broken() {
 
 interface Props {
   turn: Turn;
+  /** Its place among all turns of the chat, and those of its versions, itself among them. */
+  at: number;
+  versions: number[];
   mode: Mode;
-  /** Asks again; only the last answer can be. */
-  onRetry: (() => void) | null;
+  desk: Desk;
+  /** Whether it ends the conversation. */
+  last: boolean;
+  /** Whether no answer is under way, so that something else can be asked for. */
+  idle: boolean;
 }
 
-function Answer({ turn, mode, onRetry }: Props) {
+function Answer({ turn, at, versions, mode, desk, last, idle }: Props) {
   const waiting = turn.state === "writing" && turn.text === "" && !turn.broken;
+  const again = () => void desk.retry(at);
   return (
     <article class={`answer ${turn.state ?? "done"}`} aria-label="Answer" data-testid="message-assistant" data-state={turn.state ?? "done"}>
       {waiting && (
@@ -106,18 +116,20 @@ function Answer({ turn, mode, onRetry }: Props) {
           <i />
         </p>
       )}
-      <div class="answer-text" data-testid="answer-text">
+      {/* Versions may begin alike; the key keeps what is drawn of one from being taken for the beginning of another. */}
+      <div key={at} class="answer-text" data-testid="answer-text">
         {mode === "chat" ? <Rich text={turn.text} /> : <Plain text={turn.text} />}
       </div>
       {turn.state === "writing" && turn.broken && <Broken />}
-      {turn.trouble && <TroubleView trouble={turn.trouble} onRetry={onRetry} />}
+      {turn.trouble && <TroubleView trouble={turn.trouble} onRetry={last && idle ? again : null} />}
       <div class="under">
         <Explain turn={turn} />
-        {turn.state !== "writing" && turn.text !== "" && (
+        {turn.state !== "writing" && (turn.text !== "" || versions.length > 1) && (
           <span class="tools">
-            <CopyButton text={turn.text} what="the answer" />
-            {onRetry && (
-              <button type="button" class="quiet" aria-label="Answer again" title="Answer again" onClick={onRetry} data-testid="retry">
+            <Versions versions={versions} at={at} what="this answer" onChoose={idle ? (other) => desk.choose(other) : null} />
+            {turn.text !== "" && <CopyButton text={turn.text} what="the answer" />}
+            {idle && turn.text !== "" && (
+              <button type="button" class="quiet" aria-label="Answer again" title="Answer again; this answer is kept" onClick={again} data-testid="retry">
                 <AgainIcon />
               </button>
             )}
@@ -128,15 +140,121 @@ function Answer({ turn, mode, onRetry }: Props) {
   );
 }
 
-export function MessageView({ turn, mode, onRetry }: Props) {
-  const canRetry = onRetry !== null;
-  // Turns are replaced, never changed: a turn that is the same is drawn the same, and left alone.
-  return useMemo(() => {
-    if (turn.role === "assistant") return <Answer turn={turn} mode={mode} onRetry={onRetry} />;
+/** The box in which a question is written anew. */
+function Editor({ text, what, onSend, onCancel }: { text: string; what: string; onSend(text: string): void; onCancel(): void }) {
+  const [draft, setDraft] = useState(text);
+  const box = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => {
+    box.current?.focus();
+    box.current?.setSelectionRange(text.length, text.length);
+  }, []);
+  const ready = draft.trim() !== "" && draft !== text;
+  const send = () => ready && onSend(draft);
+  return (
+    <form
+      class="editor"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <textarea
+        ref={box}
+        aria-label={what}
+        rows={Math.min(12, draft.split("\n").length + 1)}
+        value={draft}
+        onInput={(event) => setDraft(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Escape") onCancel();
+          if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+          event.preventDefault();
+          send();
+        }}
+        data-testid="edit-text"
+      />
+      <span class="editor-bar">
+        <button type="button" class="quiet edge" onClick={onCancel} data-testid="edit-cancel">
+          Cancel
+        </button>
+        <button type="submit" class="quiet edge strong" aria-disabled={!ready} data-testid="edit-send">
+          Send anew
+        </button>
+      </span>
+    </form>
+  );
+}
+
+function Question({ turn, at, versions, mode, desk, idle }: Props) {
+  const [editing, setEditing] = useState(false);
+  const pencil = useRef<HTMLButtonElement>(null);
+  const what = mode === "chat" ? "Your message" : "Your text";
+  const end = () => {
+    setEditing(false);
+    // The pencil is back with the next picture; the keyboard goes on where it was.
+    requestAnimationFrame(() => pencil.current?.focus());
+  };
+  if (editing && idle) {
+    const send = (text: string) => {
+      end();
+      void desk.edit(at, text);
+    };
     return (
-      <article class="question" aria-label={mode === "chat" ? "Your message" : "Your text"} data-testid="message-user">
-        <Plain text={turn.text} />
+      <article class="question editing" aria-label={what} data-testid="message-user">
+        <Editor text={turn.text} what={`${what}, written anew`} onSend={send} onCancel={end} />
       </article>
     );
-  }, [turn, mode, canRetry]);
+  }
+  return (
+    <article class="question" aria-label={what} data-testid="message-user">
+      <div class="question-text">
+        <Plain key={at} text={turn.text} />
+      </div>
+      <span class="tools">
+        <Versions versions={versions} at={at} what={mode === "chat" ? "your message" : "your text"} onChoose={idle ? (other) => desk.choose(other) : null} />
+        <button
+          ref={pencil}
+          type="button"
+          class="quiet on-hover"
+          aria-label={`Edit ${mode === "chat" ? "your message" : "your text"}`}
+          title="Write it anew; what followed is kept"
+          aria-disabled={!idle}
+          onClick={() => idle && setEditing(true)}
+          data-testid="edit"
+        >
+          <PencilIcon />
+        </button>
+      </span>
+    </article>
+  );
+}
+
+export function MessageView(props: Props) {
+  const { turn, at, versions, mode, desk, last, idle } = props;
+  // Turns are replaced, never changed: a turn that is the same is drawn the same, and left alone.
+  return useMemo(
+    () => (turn.role === "assistant" ? <Answer {...props} /> : <Question {...props} />),
+    [turn, at, versions.join(), mode, desk, last, idle],
+  );
+}
+
+/** The open conversation of a chat. A turn is known by how far down it stands, so that the keyboard stays on its arrows from version to version. */
+export function Turns({ desk, chat, writing }: { desk: Desk; chat: Chat; writing: boolean }) {
+  const path = pathOf(chat);
+  const versions = useMemo(() => versionsOf(chat.turns), [chat.turns.length, chat.id]);
+  return (
+    <>
+      {path.map((at, depth) => (
+        <MessageView
+          key={`${chat.id}/${depth}`}
+          turn={chat.turns[at] as Turn}
+          at={at}
+          versions={versions[at] ?? [at]}
+          mode={chat.mode}
+          desk={desk}
+          last={depth === path.length - 1}
+          idle={!writing}
+        />
+      ))}
+    </>
+  );
 }

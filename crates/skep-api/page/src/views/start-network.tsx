@@ -11,7 +11,7 @@ import { useStore } from "../store/store";
 import { CopyButton } from "../ui/copy";
 import { keepFocus } from "../ui/focus";
 import { useFollow } from "./chat";
-import { MessageView, TroubleView } from "./message";
+import { Turns, TroubleView } from "./message";
 
 function Invited({ invite }: { invite: Invite }) {
   return (
@@ -109,9 +109,7 @@ export function FirstAnswer({ desk }: { desk: Desk }) {
       </div>
       {mine && (
         <div class="start-chat" role="log" aria-label="Conversation" aria-busy={writing} tabIndex={0} ref={box} onScroll={onScroll}>
-          {chat.turns.map((turn, index) => (
-            <MessageView key={index} turn={turn} mode={chat.mode} onRetry={null} />
-          ))}
+          <Turns desk={desk} chat={chat} writing={writing} />
         </div>
       )}
     </>
