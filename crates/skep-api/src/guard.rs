@@ -9,7 +9,7 @@
 //!   without any CORS header, that is, with no.
 
 use crate::access::{self, Need, Pass};
-use crate::body::BodyPatience;
+use crate::body::BodyLimits;
 use crate::error::ApiError;
 use crate::listen::Caller;
 use crate::{Api, page};
@@ -25,7 +25,7 @@ pub(crate) async fn guard<B>(State(api): State<Api<B>>, mut request: Request, ne
     let mut response = match admit(&api, &request) {
         Ok(pass) => {
             request.extensions_mut().insert(pass);
-            request.extensions_mut().insert(BodyPatience(api.config.patience.body));
+            request.extensions_mut().insert(BodyLimits::of(pass.is_known(), api.config.patience.body));
             next.run(request).await
         }
         Err((error, units)) => {

@@ -88,6 +88,13 @@ pub(crate) struct Pass {
     here: bool,
 }
 
+impl Pass {
+    /// Whether it is this machine, or somebody with a key.
+    pub(crate) fn is_known(self) -> bool {
+        self.here || self.key.is_some()
+    }
+}
+
 impl Keys {
     /// The keys of a file, which need not be there yet; its folder must.
     ///

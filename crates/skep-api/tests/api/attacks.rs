@@ -132,7 +132,11 @@ fn heads_and_bodies_over_the_limit_are_refused() {
     let body = "a".repeat((4 << 20) + 1);
     let refused = server.post("/skep/v1/keys", &body);
     assert_eq!((refused.status, refused.error().1), (413, json!("body_too_large")));
-    // A stranger's body is not even read.
+    // The one path that listens to strangers takes little of them.
+    let long = json!({"code": "0".repeat(8 << 10)}).to_string();
+    let refused = far(&server, "POST", "/skep/v1/pair", "", &long);
+    assert_eq!((refused.status, refused.error().1), (413, json!("body_too_large")));
+    // Of all others a stranger's body is not even read.
     let begun = server.request("POST", "/v1/completions", &format!("content-type: application/json\r\n{FAR}"), &body);
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.write_all(begun.split_at(400).0.as_bytes()).unwrap();
