@@ -57,7 +57,8 @@ impl<K: Keys> Lone<K> {
         let (me, keys) = key(0);
         let validators = Validators::new(vec![Validator { id: me, power: 1 }]).unwrap();
         let free = Params { fee_base: Amount::ZERO, fee_byte: Amount::ZERO, ..Params::default() };
-        let genesis = Genesis { params: Params { subsidy_max: Amount(u64::MAX), ..free }, time_s: BEGIN_S, validators };
+        let params = Params { subsidy_max: Amount(u64::MAX), ..free };
+        let genesis = Genesis { params, time_s: BEGIN_S, validators, grants: Vec::new() };
         let mut chain = Chain::begin(&genesis).unwrap();
         for (id, _) in &payers {
             chain.state().rule(&Ruling::Work { provider: *id, work: 1 }).unwrap();

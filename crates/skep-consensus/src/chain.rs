@@ -6,13 +6,15 @@ use crate::block::{Block, BlockError, BlockId, Decided, Header, TXS_BYTES_MAX, h
 use crate::certificate::Certificate;
 use crate::genesis::Genesis;
 use crate::mempool::Mempool;
+use crate::snapshot::Snapshot;
 use crate::validators::{ABSENT_AFTER, Validator, Validators};
+use borsh::{BorshDeserialize, BorshSerialize};
 use skep_ledger::{ChainId, Event, Hash, Refusal, State};
 use skep_types::NodeId;
 use skep_types::signed::Keys;
 
 /// The last final block, and what the next one needs to know of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Head {
     /// Its number; 0 before the first block.
     pub height: u64,
@@ -84,6 +86,30 @@ impl Chain {
             missing: Vec::new(),
         };
         Ok(Self { state, head, trial: None })
+    }
+
+    /// What a machine keeps so that it need not apply every block again when it starts. A trial is given up.
+    ///
+    /// # Errors
+    /// [`Refusal::Overflow`] if memory ends.
+    pub fn snapshot(&mut self) -> Result<Snapshot, Refusal> {
+        self.give_up();
+        Snapshot::of(&self.head, &self.state)
+    }
+
+    /// Brings back a chain from what this machine kept, at the block with this header.
+    ///
+    /// # Errors
+    /// [`BlockError::Outcome`] for a snapshot that is not of this block, [`BlockError::Refused`] for rows that are no state.
+    pub fn restore(chain: ChainId, header: &Header, snapshot: Snapshot) -> Result<Self, BlockError> {
+        let Snapshot { head, rows } = snapshot;
+        let mut state = State::restore(chain, rows)?;
+        let place = (header.chain, header.height, header.id(), header.time_s);
+        let same = place == (chain, head.height, head.id, head.time_s)
+            && (header.root, header.validators, header.next)
+                == (state.root()?, head.validators.hash(), head.next.hash())
+            && state.totals().height == head.height;
+        if same { Ok(Self { state, head, trial: None }) } else { Err(BlockError::Outcome) }
     }
 
     /// The network.

@@ -137,6 +137,20 @@ impl<K: Keys> Engine<K> {
         Ok(if alone { Vec::new() } else { vec![Effect::Broadcast(Message::Tx(Box::new(tx)))] })
     }
 
+    /// Takes in transactions that other machines passed on; a [tick](Input::Tick) has to follow.
+    pub fn hear(&mut self, now: Now, txs: impl IntoIterator<Item = SignedStatement<Tx>>) {
+        self.hands.now = now;
+        for tx in txs {
+            // Whoever sent it was told by the machine that it asked.
+            let _ = self.pool.add(tx, self.chain.state_as_is(), now.unix_s, &self.hands.keys);
+        }
+    }
+
+    /// Whether a height has begun that is not final: then looking at the state costs trying a block out again.
+    pub fn is_busy(&self) -> bool {
+        self.running
+    }
+
     /// When a [tick](Input::Tick) is due at the latest, by the clock of [`Now::ms`]; never if nothing but a message can wake it.
     pub fn wake_at(&self) -> Option<u64> {
         let start = self.wants_to_start().then_some(0);
@@ -183,8 +197,7 @@ impl<K: Keys> Engine<K> {
         let height = self.chain.head().height;
         match message {
             Message::Tx(tx) => {
-                // Whoever sent it was told by the machine that it asked.
-                let _ = self.pool.add(*tx, self.chain.state_as_is(), self.hands.now.unix_s, &self.hands.keys);
+                self.hear(self.hands.now, [*tx]);
                 Ok(())
             }
             Message::Status { height: theirs } => {

@@ -6,7 +6,7 @@
 //!
 //! Each module states its norm: [`genesis`] how a ledger begins and what its name is, [`block`] what a block is and when it is valid,
 //! [`vote`] what validators sign, [`certificate`] what proves, [`validators`] who agrees and whose turn it is, [`message`] what machines say to
-//! each other, [`log`] what they keep through a crash, [`mempool`] what waits, [`evidence`] what convicts, [`engine`] how it all moves, [`light`] what needs no node to be trusted.
+//! each other, [`log`] what they keep through a crash, [`snapshot`] what makes a start short, [`mempool`] what waits, [`evidence`] what convicts, [`engine`] how it all moves, [`light`] what needs no node to be trusted.
 //!
 //! Signatures are ed25519 by the one rule of the house, ZIP-215; the arithmetic is handed in as
 //! [`Keys`](skep_types::signed::Keys).
@@ -24,6 +24,7 @@ pub mod light;
 pub mod log;
 pub mod mempool;
 pub mod message;
+pub mod snapshot;
 mod sync;
 pub mod validators;
 pub mod vote;
@@ -37,4 +38,5 @@ pub use evidence::Evidence;
 pub use genesis::Genesis;
 pub use mempool::{Mempool, PoolRefusal};
 pub use message::{Message, MessageError};
+pub use snapshot::Snapshot;
 pub use validators::{Validator, Validators};

@@ -5,7 +5,11 @@
 //!
 //! A transaction of `n` bytes, signature included, costs at least `fee_base + n · fee_byte`. The fee that it names is taken whole and
 //! burned: it goes to nobody, so nobody gains by filling blocks with transactions of their own.
+//!
+//! A ledger may begin with *grants*, which count as issued. They are for trying a ledger out: a network that begins with some has a name
+//! that says so to whoever looks at how it began, and one for everybody begins with none.
 
+use crate::emission::SUPPLY_MAX;
 use crate::state::State;
 use crate::tx::Tx;
 use crate::{Amount, Event, Refusal};
@@ -76,6 +80,30 @@ impl State {
         self.debit(&from, amount)?;
         self.credit(&to, amount)?;
         self.tell(Event::Transferred { from, to, amount });
+        Ok(())
+    }
+
+    /// Gives accounts what a ledger for trying out begins with.
+    ///
+    /// # Errors
+    /// [`Refusal::Field`] for a ledger that has blocks, for a grant of nothing or twice to one account, and for more than may ever exist.
+    pub fn grant_first(&mut self, grants: &[(NodeId, Amount)]) -> Result<(), Refusal> {
+        if self.totals.height > 0 || self.totals.issued > Amount::ZERO {
+            return Err(Refusal::Field("the first grants were made before"));
+        }
+        let sum = Amount::sum(grants.iter().map(|(_, amount)| *amount))?;
+        if sum.0 > SUPPLY_MAX {
+            return Err(Refusal::Field("more is granted than may ever exist"));
+        }
+        for (who, amount) in grants {
+            if *amount == Amount::ZERO || self.account(who).balance > Amount::ZERO {
+                self.rows.rollback();
+                return Err(Refusal::Field("each account is granted something once"));
+            }
+            self.credit(who, *amount)?;
+        }
+        self.totals.issued = sum;
+        self.rows.commit();
         Ok(())
     }
 

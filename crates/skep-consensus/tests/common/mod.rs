@@ -47,7 +47,7 @@ pub fn equals(count: u8) -> Validators {
 pub fn genesis(validators: u8) -> Genesis {
     let free = Params { fee_base: Amount::ZERO, fee_byte: Amount::ZERO, ..Params::default() };
     let params = Params { subsidy_max: Amount(u64::MAX), ..free };
-    Genesis { params, time_s: BEGIN_S, validators: equals(validators) }
+    Genesis { params, time_s: BEGIN_S, validators: equals(validators), grants: Vec::new() }
 }
 
 /// A chain without blocks in which nodes 1 to 8 have work to be paid for, with the first block that comes an hour later.
