@@ -95,7 +95,7 @@ impl Shared {
     }
 
     /// Opens a unidirectional stream with its first bytes.
-    async fn open_one_way(self: &Arc<Self>, to: &Peer, first: Vec<u8>) -> Result<Outbox, NetError> {
+    pub(crate) async fn open_one_way(self: &Arc<Self>, to: &Peer, first: Vec<u8>) -> Result<Outbox, NetError> {
         let link = self.reach(to).await?;
         within(self.limits.connect_timeout, to.node, "opening a stream", async {
             let stream = link.connection.open_uni().await.map_err(lost(to.node))?;

@@ -90,7 +90,7 @@ pub enum NetError {
         bytes: usize,
     },
     /// A control message is empty or over the limit.
-    #[error("a message of {bytes} bytes from or to {} is not within 1 and {}", node.short(), skep_types::wire::MAX_CONTROL_BYTES)]
+    #[error("a message of {bytes} bytes from or to {} is not within its bounds", node.short())]
     MessageLength {
         /// The peer.
         node: NodeId,

@@ -19,10 +19,12 @@
 //! | 6 | unidirectional | directories: one [`MemberHello`](skep_types::wire::MemberHello), then any number of [`skep_directory::Message`] |
 //! | 7 | bidirectional | register: one [`RegisterHello`](skep_types::wire::RegisterHello), then [`RegisterPage`](skep_types::wire::RegisterPage)s both ways |
 //! | 8 | bidirectional | dial-back: one [`DialAsk`](skep_types::wire::DialAsk) one way, one [`DialReply`](skep_types::wire::DialReply) the other |
+//! | 9 | unidirectional | blocks: any number of [packets](Packet) |
+//! | 10 | bidirectional | ledger: any number of [packets](Packet) both ways |
 //! | 4 | bidirectional, on a connection for weights | store: one [`StoreAsk`](skep_types::wire::StoreAsk) one way, one [`StoreAnswer`](skep_types::wire::StoreAnswer) and perhaps the bytes of a slice the other |
 //!
 //! A message is its length as a little-endian `u32`, from 1 to [`MAX_CONTROL_BYTES`](skep_types::wire::MAX_CONTROL_BYTES), and that
-//! many bytes of `borsh`. Frames stand in [`skep_types::wire`]. A stream that ends between two messages or frames ended well; a
+//! many bytes of `borsh`. A packet is the same with bytes that are not looked into here, at most [`PACKET_BYTES_MAX`]. Frames stand in [`skep_types::wire`]. A stream that ends between two messages or frames ended well; a
 //! stream that ends inside one did not. `Join::peer` must name the key of the connection, else the join is refused. After eight joins on one connection
 //! of which none was answered with a welcome, the next one closes the connection: whoever tries its luck pays a handshake for it.
 //!
@@ -70,6 +72,7 @@ mod lan;
 mod link;
 mod message;
 mod net;
+mod packet;
 mod peer;
 mod random;
 mod relay;
@@ -87,6 +90,7 @@ pub use invite::{is_signed, is_signed_delegation, is_signed_pass, is_signed_remo
 pub use key::load_or_create_key;
 pub use lan::{announce, networks_heard, own_addresses};
 pub use net::{Net, NetEvent, NetStats};
+pub use packet::{PACKET_BYTES_MAX, Packet, PacketReceiver, PacketSender};
 pub use peer::{format_peer, parse_peer};
 pub use random::random_bytes;
 pub use relay::Way;

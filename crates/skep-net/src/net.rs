@@ -5,6 +5,7 @@ use crate::congestion::FloorFactory;
 use crate::dial::DialResponder;
 use crate::goodput::Goodput;
 use crate::link::Book;
+use crate::packet::{PacketReceiver, PacketSender};
 use crate::stream::{
     ControlReceiver, ControlReplies, ControlRequests, ControlSender, DataSender, DirectoryReceiver, DirectorySender,
     FiguresReceiver, FiguresSender, FrameReceiver, JoinResponder, RegisterReceiver, RegisterSender,
@@ -113,6 +114,15 @@ pub enum NetEvent {
         /// What it tells.
         figures: FiguresReceiver,
     },
+    /// A machine speaks of blocks, or asks the ledger something.
+    Packets {
+        /// Who.
+        from: NodeId,
+        /// What it says.
+        packets: PacketReceiver,
+        /// Where to answer, if it asks.
+        answers: Option<PacketSender>,
+    },
     /// A watched node stopped answering, or its last connection closed. Told once.
     Down {
         /// Which.
@@ -135,6 +145,7 @@ impl fmt::Debug for NetEvent {
             Self::Register { from, .. } => ("Register", from),
             Self::Dial { from, .. } => ("Dial", from),
             Self::Figures { from, .. } => ("Figures", from),
+            Self::Packets { from, .. } => ("Packets", from),
             Self::Down { node } => ("Down", node),
             Self::Up { node } => ("Up", node),
         };

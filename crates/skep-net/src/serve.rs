@@ -4,9 +4,10 @@ use crate::connect::within;
 use crate::dial::DialResponder;
 use crate::link::{CLOSE_CROWDED, Link};
 use crate::net::{BULK_ALPN, LOOK, NetEvent, Shared};
+use crate::packet::{PacketReceiver, PacketSender};
 use crate::stream::{
-    CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, DIAL, DIRECTORY,
-    DirectoryReceiver, FIGURES, FiguresReceiver, FrameReceiver, Inbox, JOIN, JoinResponder, Outbox, REGISTER,
+    BLOCKS, CODE_BUSY, CODE_HELLO, CODE_MALFORMED, CONTROL, ControlReplies, ControlRequests, DATA, DIAL, DIRECTORY,
+    DirectoryReceiver, FIGURES, FiguresReceiver, FrameReceiver, Inbox, JOIN, JoinResponder, LEDGER, Outbox, REGISTER,
     RegisterReceiver, RegisterSender,
 };
 use crate::{NetError, bulk, heartbeat, relay};
@@ -110,6 +111,7 @@ async fn uni(shared: Arc<Shared>, mut inbox: Inbox) {
             Some(DATA) => Ok(inbox.message::<StreamHello>().await?.map(OneWay::Data)),
             Some(DIRECTORY) => Ok(inbox.message::<MemberHello>().await?.map(OneWay::Directory)),
             Some(FIGURES) => Ok(Some(OneWay::Figures)),
+            Some(BLOCKS) => Ok(Some(OneWay::Blocks)),
             _ => Ok(None),
         }
     });
@@ -125,6 +127,10 @@ async fn uni(shared: Arc<Shared>, mut inbox: Inbox) {
         Ok(Some(OneWay::Figures)) => {
             offer(&shared, NetEvent::Figures { from: node, figures: FiguresReceiver(inbox) }).await;
         }
+        Ok(Some(OneWay::Blocks)) => {
+            let packets = PacketReceiver(inbox);
+            offer(&shared, NetEvent::Packets { from: node, packets, answers: None }).await;
+        }
         refused => {
             count(&shared, node, refused.err());
             inbox.refuse(CODE_HELLO);
@@ -139,6 +145,7 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
             Some(CONTROL) => inbox.message::<MemberHello>().await?.map_or(First::Other, First::Control),
             Some(DIAL) => inbox.message::<DialAsk>().await?.map_or(First::Other, First::Dial),
             Some(REGISTER) => inbox.message::<RegisterHello>().await?.map_or(First::Other, First::Register),
+            Some(LEDGER) => First::Ledger,
             Some(JOIN) if link.may_join() => {
                 inbox.message::<Join>().await?.map_or(First::Other, |join| First::Join(Box::new(join)))
             }
@@ -156,6 +163,10 @@ async fn both(shared: Arc<Shared>, link: Arc<Link>, mut outbox: Outbox, mut inbo
         Ok(First::Register(hello)) => {
             let (tell, told) = (RegisterSender(outbox.urgent()), RegisterReceiver(inbox));
             offer(&shared, NetEvent::Register { from: node, hello, tell, told }).await;
+        }
+        Ok(First::Ledger) => {
+            let (packets, answers) = (PacketReceiver(inbox), Some(PacketSender(outbox)));
+            offer(&shared, NetEvent::Packets { from: node, packets, answers }).await;
         }
         Ok(First::Join(join)) if join.peer.node == node => {
             offer(&shared, NetEvent::Join { from: node, join: *join, reply: JoinResponder { outbox, link } }).await;
@@ -181,6 +192,7 @@ enum OneWay {
     Data(StreamHello),
     Directory(MemberHello),
     Figures,
+    Blocks,
 }
 
 /// What a bidirectional stream turned out to be.
@@ -189,6 +201,7 @@ enum First {
     Register(RegisterHello),
     Dial(DialAsk),
     Join(Box<Join>),
+    Ledger,
     Other,
 }
 
@@ -214,6 +227,10 @@ async fn offer(shared: &Shared, event: NetEvent) {
         Some(NetEvent::Register { mut tell, mut told, .. }) => {
             told.0.refuse(CODE_BUSY);
             tell.0.reset(CODE_BUSY);
+        }
+        Some(NetEvent::Packets { mut packets, answers, .. }) => {
+            packets.0.refuse(CODE_BUSY);
+            answers.into_iter().for_each(|mut answers| answers.refuse());
         }
         Some(NetEvent::Dial { mut reply, .. }) => reply.0.reset(CODE_BUSY),
         Some(NetEvent::Join { mut reply, .. }) => reply.outbox.reset(CODE_BUSY),

@@ -22,6 +22,8 @@ pub(crate) const FIGURES: u8 = 5;
 pub(crate) const DIRECTORY: u8 = 6;
 pub(crate) const REGISTER: u8 = 7;
 pub(crate) const DIAL: u8 = 8;
+pub(crate) const BLOCKS: u8 = 9;
+pub(crate) const LEDGER: u8 = 10;
 
 pub(crate) const CODE_HELLO: VarInt = VarInt::from_u32(1);
 pub(crate) const CODE_MALFORMED: VarInt = VarInt::from_u32(2);
@@ -50,7 +52,7 @@ impl Outbox {
         Self { node: link.node, stream, pending: Bytes::new(), _user: Some(link.user()) }
     }
 
-    pub(crate) async fn send(&mut self, bytes: Vec<u8>) -> Result<(), NetError> {
+    pub(crate) async fn send(&mut self, bytes: impl Into<Bytes>) -> Result<(), NetError> {
         self.flush().await?;
         self.pending = bytes.into();
         self.flush().await
@@ -180,6 +182,27 @@ impl Inbox {
         }
         self.taken();
         Ok(Some(message))
+    }
+
+    /// The next bytes that their length goes before.
+    pub(crate) async fn packet(&mut self, most: usize) -> Result<Option<Vec<u8>>, NetError> {
+        self.check()?;
+        let outcome = self.read_packet(most).await;
+        self.keep(outcome)
+    }
+
+    async fn read_packet(&mut self, most: usize) -> Result<Option<Vec<u8>>, NetError> {
+        if !self.fill(4).await? {
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]) as usize;
+        if !(1..=most).contains(&length) {
+            return Err(NetError::MessageLength { node: self.node, bytes: length });
+        }
+        self.fill(4 + length).await?;
+        let packet = self.buffer[4..].to_vec();
+        self.taken();
+        Ok(Some(packet))
     }
 
     async fn frame(&mut self, goodput: &Goodput) -> Result<Option<Frame>, NetError> {

@@ -70,6 +70,8 @@ pub(super) async fn take_events(
                     gateway.read_figures(from, figures);
                 }
             }
+            // A node agrees on no blocks: `skep validator` does.
+            NetEvent::Packets { .. } => {}
             NetEvent::Down { node } => set_alive(&roles, node, false),
             NetEvent::Up { node } => set_alive(&roles, node, true),
         }
