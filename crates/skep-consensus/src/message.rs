@@ -78,7 +78,8 @@ impl Message {
         if message.is_bounded() { Ok(message) } else { Err(MessageError::TooMany) }
     }
 
-    fn is_bounded(&self) -> bool {
+    /// Whether its lists are no longer than they may be; [`Self::decode`] asks that too.
+    pub fn is_bounded(&self) -> bool {
         let signers = |block: &Block| block.certificate.as_ref().map_or(0, |it| it.signatures.len());
         match self {
             Self::Polka(polka) => polka.signatures.len() <= VALIDATORS_MAX,

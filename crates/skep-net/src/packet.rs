@@ -22,6 +22,12 @@ impl Packet {
         let length = u32::try_from(bytes.len()).ok().filter(|_| (1..=PACKET_BYTES_MAX).contains(&bytes.len()))?;
         Some(Self([&length.to_le_bytes(), bytes].concat().into()))
     }
+
+    /// Its length on the wire.
+    #[allow(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// The sending end of a stream of packets. Dropping it ends the stream.

@@ -124,6 +124,14 @@ impl<T: Statement> Signed<T> {
         Ok(bytes)
     }
 
+    /// The bytes that the signature is over: the context, and the encoding of the statement.
+    ///
+    /// # Errors
+    /// [`StatementError::Malformed`] if memory ends.
+    pub fn to_sign(&self) -> Result<Vec<u8>, StatementError> {
+        message(&self.statement)
+    }
+
     /// Reads a statement without believing it: only [`Self::verify`] says whether it holds.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use crate::bench::BenchModelArgs;
 use crate::diagnostics::DiagnosticsArgs;
 use crate::generate::{CompletionsArgs, ManualArgs};
 use crate::keys::KeysCommand;
+use crate::ledger_bench::BenchLedgerArgs;
 use crate::log::LogsArgs;
 use crate::machine::parse_time;
 use crate::open::OpenFlags;
@@ -11,6 +12,7 @@ use crate::service::ServiceCommand;
 use crate::settings::ShareFlags;
 use crate::top::TopArgs;
 use crate::uninstall::UninstallArgs;
+use crate::validator::ValidatorArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use skep_node::{DoorRules, MAX_INVITE_HOURS};
 use skep_owner::parse_bytes;
@@ -85,6 +87,8 @@ pub(crate) enum Command {
     /// Show and change the limits of what this machine lends
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Take part in agreeing on a ledger's blocks, alone or with others
+    Validator(ValidatorArgs),
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -165,6 +169,8 @@ pub(crate) struct CheckConfigArgs {
 pub(crate) enum BenchCommand {
     /// Run a model file and show tokens per second and the share of the memory's bandwidth
     Model(BenchModelArgs),
+    /// Start validators on this machine, hand in transfers of different accounts and show how many become final, and how soon
+    Ledger(BenchLedgerArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ use skep_node::{NodeError, PullError, SettingsFault, system_hint};
 use skep_owner::SettingError;
 use skep_relay::RelayFault;
 use skep_store::StoreError;
+use skep_validator::ValidatorError;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -38,6 +39,12 @@ pub(crate) enum Error {
     /// The port of the API is taken.
     #[error("port {port} on this machine is in use")]
     PortInUse { port: u16 },
+    /// A validator cannot run, or does not answer.
+    #[error(transparent)]
+    Validator(#[from] ValidatorError),
+    /// A measurement of the ledger went wrong.
+    #[error("the ledger cannot be measured: {reason}")]
+    LedgerBench { reason: String },
     /// A setting that was given is refused.
     #[error(transparent)]
     Setting(#[from] SettingError),
@@ -145,6 +152,8 @@ impl Error {
             Self::Relay(RelayFault::NoAddress { .. }) => {
                 "say it with --public IP:PORT: the address of this machine, or of the router that passes the port on to it".into()
             }
+            Self::Validator(source) => validator_hint(source).into(),
+            Self::LedgerBench { .. } => "the validators' own messages stand above; SKEP_LOG=info shows more".into(),
             Self::Relay(_) => "choose another address with --listen".into(),
             Self::System { source, .. } => system_hint(source).into(),
             Self::Service { .. } => {
@@ -218,6 +227,23 @@ fn model_hint(error: &ModelError) -> &'static str {
         _ => {
             "`skep model inspect FILE` shows what the file holds; Skep runs GGUF files in F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K and Q4_0"
         }
+    }
+}
+
+fn validator_hint(error: &ValidatorError) -> &'static str {
+    match error {
+        ValidatorError::File { source, .. } => system_hint(source),
+        ValidatorError::OtherLedger { .. } => "give the other ledger another folder with SKEP_HOME",
+        ValidatorError::Store { .. } => {
+            "end the other `skep validator` of this user, or give this one another SKEP_HOME"
+        }
+        ValidatorError::Genesis { .. } | ValidatorError::Ledger(_) => {
+            "`skep validator init` writes how a ledger begins"
+        }
+        ValidatorError::Net(_) | ValidatorError::Answer(_) | ValidatorError::Light(_) => {
+            "check that the validator runs, and its address"
+        }
+        _ => "SKEP_LOG=info shows more",
     }
 }
 

@@ -17,6 +17,7 @@ mod home;
 mod inspect;
 mod invite;
 mod keys;
+mod ledger_bench;
 mod log;
 mod machine;
 mod members;
@@ -32,6 +33,7 @@ mod status;
 mod top;
 mod uninstall;
 mod up;
+mod validator;
 mod weights;
 
 use args::{Args, BenchCommand, Command, ModelCommand};
@@ -82,7 +84,9 @@ fn run(args: Args) -> Result<(), Error> {
         Command::Uninstall(args) => uninstall::run(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Manual(args) => generate::manual(&args),
+        Command::Validator(args) => runtime()?.block_on(validator::run(args)),
         Command::Bench(BenchCommand::Model(args)) => bench::run(&args),
+        Command::Bench(BenchCommand::Ledger(args)) => runtime()?.block_on(ledger_bench::run(args)),
     }
 }
 
