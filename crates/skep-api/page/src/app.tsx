@@ -6,11 +6,13 @@ import { plural } from "./lib/route";
 import type { Shelf } from "./store/chats";
 import type { Desk } from "./store/desk";
 import { door } from "./store/door";
+import { watchActivity } from "./store/activity";
 import { hasMachine, machine, watchMachine } from "./store/machine";
 import { hasMet, meet } from "./store/met";
 import { network, watchNetwork, type NetworkState } from "./store/network";
 import { useStore } from "./store/store";
-import { ChatIcon, CodeIcon, HiveIcon, MachineIcon, Mark, ModelsIcon, SlidersIcon } from "./ui/icons";
+import { ActivityIcon, ChatIcon, CodeIcon, HiveIcon, MachineIcon, Mark, ModelsIcon, SlidersIcon } from "./ui/icons";
+import { ActivityPage } from "./views/activity";
 import { ApiView } from "./views/api";
 import { ChatView } from "./views/chat";
 import { DoorPage } from "./views/door";
@@ -20,10 +22,10 @@ import { ModelsPage } from "./views/models";
 import { NetworkPage } from "./views/network";
 import { StartPage } from "./views/start";
 
-const VIEWS = ["chat", "network", "models", "machine", "settings", "api"] as const;
+const VIEWS = ["chat", "network", "activity", "models", "machine", "settings", "api"] as const;
 type View = (typeof VIEWS)[number] | "start";
-const NAMES: Record<View, string> = { chat: "Chat", network: "Network", models: "Models", machine: "My machine", settings: "Settings", api: "API", start: "First steps" };
-const ICONS: Record<View, () => ComponentChildren> = { chat: ChatIcon, network: HiveIcon, models: ModelsIcon, machine: MachineIcon, settings: SlidersIcon, api: CodeIcon, start: ChatIcon };
+const NAMES: Record<View, string> = { chat: "Chat", network: "Network", activity: "Activity", models: "Models", machine: "My machine", settings: "Settings", api: "API", start: "First steps" };
+const ICONS: Record<View, () => ComponentChildren> = { chat: ChatIcon, network: HiveIcon, activity: ActivityIcon, models: ModelsIcon, machine: MachineIcon, settings: SlidersIcon, api: CodeIcon, start: ChatIcon };
 /** Views that only a node with a machine of its own has. */
 const OF_MACHINE: readonly View[] = ["models", "machine", "settings", "start"];
 
@@ -102,6 +104,7 @@ function Inside({ desk, shelf }: { desk: Desk; shelf: Shelf }) {
   const [met, setMet] = useState(() => hasMet(shelf));
   useEffect(watchNetwork, []);
   useEffect(watchMachine, []);
+  useEffect(watchActivity, []);
   const first = own === true && !met;
   const view = own === false && OF_MACHINE.includes(asked) ? "chat" : first ? "start" : asked;
   useEffect(() => {
@@ -124,6 +127,7 @@ function Inside({ desk, shelf }: { desk: Desk; shelf: Shelf }) {
       </header>
       {view === "chat" && <ChatView desk={desk} />}
       {view === "network" && <NetworkPage />}
+      {view === "activity" && <ActivityPage desk={desk} />}
       {view === "models" && <ModelsPage />}
       {view === "machine" && <MachinePage />}
       {view === "settings" && <LimitsPage target={target} />}

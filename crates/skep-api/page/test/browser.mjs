@@ -157,6 +157,33 @@ async function pulledPlug(page, expected) {
   check(process.env.SKEP_KILL_PID !== undefined || recovered > 0, "the network view marks the recovery");
 }
 
+/** The same text again is another version of it, the same to the byte, and both stay. */
+async function again(page, expected) {
+  await page.getByTestId("view-chat").click();
+  await lastAnswer(page).getByTestId("retry").click();
+  await page.getByTestId("versions").waitFor(PATIENCE);
+  const { state, text } = await ended(page);
+  check(state === "done" && text === expected, "answering again writes the same text as another version", `${text.length} characters, ${state}`);
+  await page.getByTestId("earlier").click();
+  const first = await lastAnswer(page).getByTestId("answer-text").evaluate((at) => at.textContent);
+  check(first === expected && (await page.getByTestId("versions").innerText()).includes("1 / 2"), "and the first one is still there");
+}
+
+/** What the page noted down on the way. */
+async function activityView(page) {
+  await page.getByTestId("view-activity").click();
+  await page.getByTestId("answer-row").first().waitFor(PATIENCE);
+  const rows = await page.getByTestId("answer-row").evaluateAll((all) => all.map((row) => ({ ...row.dataset, text: row.innerText.replace(/\s+/g, " ") })));
+  const { last_answer: answer, nodes } = await network();
+  const mine = rows.filter(({ from }) => from === "here");
+  check(mine.length >= 3 && new Set(rows.map(({ text }) => text)).size === rows.length, "the answers of the tour are listed once each", `${rows.length}, ${mine.length} of this browser`);
+  const last = rows.find(({ tokens, text }) => Number(tokens) === answer.completion_tokens && answer.hops.every((hop) => text.includes(hop.node.slice(0, 4))));
+  check(last !== undefined && / m?s/.test(last.text), "with their routes and times", last?.text);
+  const left = nodes.filter((node) => !node.alive);
+  const told = await page.locator("[data-testid=happening][data-kind=left]").allInnerTexts();
+  check(left.length > 0 && left.every((node) => told.some((text) => text.includes(node.id.slice(0, 4)))), "the node that was killed is noted as gone", told.join(" ").replace(/\s+/g, " "));
+}
+
 async function apiView(page) {
   await page.getByTestId("view-api").click();
   await page.getByTestId("snippet").first().waitFor(PATIENCE);
@@ -178,6 +205,8 @@ try {
   await firstToken(page);
   await networkView(page);
   await pulledPlug(page, undisturbed.text);
+  await again(page, undisturbed.text);
+  await activityView(page);
   await apiView(page);
   // A node of a demo has no machine to show, and Chromium notes down every 404.
   const errors = seen.errors.filter(({ url }) => !url.endsWith("/skep/v1/machine")).map(({ text }) => text);

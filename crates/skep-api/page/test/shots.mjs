@@ -4,10 +4,11 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { mock } from "./mock.mjs";
+import { mockMachine } from "./mock-machine.mjs";
 
 const [folder = "shots", executablePath = "/usr/bin/chromium"] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
-const { server, state } = mock();
+const { server, state } = mock({ own: mockMachine() });
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 const base = `http://127.0.0.1:${server.address().port}`;
 const browser = await chromium.launch({ executablePath, args: ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
@@ -73,6 +74,11 @@ async function tour(name, options) {
   await shot("6-network");
   await page.locator("main").evaluate((main) => main.scrollTo(0, main.scrollHeight));
   await shot("6b-network-low");
+  await id("view-activity").click();
+  await page.waitForTimeout(6500);
+  await shot("6c-activity");
+  await page.locator("main").evaluate((main) => main.scrollTo(0, main.scrollHeight));
+  await shot("6d-activity-low");
   await id("view-api").click();
   await page.waitForTimeout(300);
   await shot("7-api");

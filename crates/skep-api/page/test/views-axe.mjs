@@ -108,6 +108,10 @@ async function views({ page, origin, own }, light) {
   await page.getByTestId("view-network").click();
   await page.getByTestId("hop-row").first().waitFor();
   await look(page, "network", light);
+  await page.getByTestId("view-activity").click();
+  await page.getByTestId("answer-row").first().waitFor();
+  await page.locator("[data-testid=plot][data-name=Processors] svg").waitFor();
+  await look(page, "activity", light);
   await page.getByTestId("view-models").click();
   await page.getByTestId("pull-row").first().waitFor();
   await page.getByTestId("pull-source").fill("Bart");

@@ -187,6 +187,6 @@ export async function withoutMachine({ page, origin }) {
   await page.getByTestId("prompt").waitFor();
   await page.waitForTimeout(300);
   const views = await page.locator("nav a").evaluateAll((all) => all.map((at) => at.dataset.testid));
-  check(views.join(" ") === "view-chat view-network view-api", "a node without a machine shows none of its views", views.join(" "));
+  check(views.join(" ") === "view-chat view-network view-activity view-api", "a node without a machine shows none of its views", views.join(" "));
   check((await page.getByTestId("start").count()) === 0 && (await page.getByTestId("error").count()) === 0, "and neither first steps nor an error");
 }

@@ -22,6 +22,7 @@ const { accessible } = await import("./views-axe.mjs");
 const { phoneIsLetIn, phoneOfTheOwner } = await import("./views-phone.mjs");
 const { mockKeys } = await import("./mock-keys.mjs");
 const { models } = await import("./views-models.mjs");
+const { activity, activityWithoutMachine } = await import("./views-activity.mjs");
 const { files, versions } = await import("./views-chat.mjs");
 const { firstSteps, myMachine, settings, withoutMachine } = await import("./views-machine.mjs");
 
@@ -62,6 +63,8 @@ try {
   await part("a node without a machine", withoutMachine, { own: null, met: false, expects: ["404"] });
   await part("what the eye and the keyboard meet", accessible, { met: false, expects: ["400"] });
   await part("an answer that breaks off", torn, { expects: ["503", "ERR_INCOMPLETE_CHUNKED_ENCODING"] });
+  await part("activity", activity);
+  await part("activity of a node without a machine", activityWithoutMachine, { own: null, expects: ["404"] });
   await part("versions of turns", versions);
   await part("chats as files", files);
   await part("hostile text", hostile);
