@@ -52,9 +52,13 @@ fn other_machines_need_a_key_of_the_command_line_and_processes_that_start_again_
     assert_eq!(ask(&models, &key, Some("evil.example")).0, 403);
     assert_eq!(ask(&format!("{far}/skep/v1/machine"), &key, None).0, 403);
     // The same program asks with the key, from elsewhere.
-    let listed = succeed(skep(home.path()).args(["models", "--json", "--api", &far]).env("SKEP_API_KEY", &key));
-    assert!(listed.contains("\"id\""), "{listed}");
-    let refused = skep(home.path()).args(["models", "--api", &far]).output().unwrap();
+    let ask_it = || {
+        let mut command = skep(home.path());
+        command.args(["chat", "Say hello.", "--max-tokens", "2", "--api", &far]);
+        command
+    };
+    succeed(ask_it().env("SKEP_API_KEY", &key));
+    let refused = ask_it().output().unwrap();
     assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("hint: "));
     let listed: Value = serde_json::from_str(&keys(&["list", "--json"])).unwrap();
     assert_eq!(listed["keys"][0]["label"], "a laptop");

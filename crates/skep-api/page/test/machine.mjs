@@ -52,7 +52,8 @@ try {
   await page.goto(`${origin}/#/settings`);
   await settings({ page, origin });
   await page.getByTestId("view-machine").click();
-  await page.locator("[data-testid=machine-state][data-state=lending]").waitFor();
+  // A setting on the way may have paused it, and it is lent again only after it has stayed free for a minute.
+  await page.locator("[data-testid=machine-state][data-state=lending]").waitFor({ timeout: 120_000 });
   await ownersWord({ page, origin });
   check((await page.getByTestId("meter").count()) === 6 && (await page.getByTestId("sensor").count()) > 5, "the machine says what it uses and what it notices");
   const [far] = (await (await fetch(`${origin}/skep/v1/keys`)).json()).reached_at;
