@@ -1,8 +1,7 @@
 import { expect, test } from "vitest";
 import { append, reveal } from "../src/store/branches";
 import { KEY, loadChats, MAX_CHATS, saveChat, type Chat } from "../src/store/chats";
-import { FILE_BYTES_MAX, fileName, fromJson, importChats, isTrouble, toJson, toMarkdown, tooLarge } from "../src/store/files";
-import { TURNS_MAX } from "../src/store/read";
+import { FILE_BYTES_MAX, fileName, fromJson, importChats, isTrouble, TURNS_MAX, toJson, toMarkdown, tooLarge } from "../src/store/files";
 import { search } from "../src/store/search";
 import { Box } from "./bench";
 
@@ -115,6 +114,13 @@ test("an import takes the place of no chat, and is whole or nothing", () => {
   const many = Array.from({ length: 8 }, (_, at) => whole(`m${at}`, `question ${at} ${"x".repeat(200)}`));
   expect(isTrouble(importChats(small, toJson(many), newId))).toBe(true);
   expect(small.kept.size).toBe(0);
+});
+
+test("a kept chat of any number of turns stays readable", () => {
+  const box = new Box();
+  const long: Chat = { id: "long", mode: "chat", updated: 1, turns: Array.from({ length: TURNS_MAX + 10 }, (_, at) => ({ role: "user", text: `${at}` })) };
+  saveChat(box, long);
+  expect(loadChats(box)).toEqual([long]);
 });
 
 test("arbitrary bytes in a kept chat never come back as anything else", () => {

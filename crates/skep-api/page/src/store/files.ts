@@ -14,6 +14,9 @@ const VERSION = 1;
 /** Most bytes of a file that is read: all that a browser keeps, in characters of up to four bytes, and its spaces. */
 export const FILE_BYTES_MAX = 12_000_000;
 
+/** Most turns of one chat of a file, all versions counted. What this browser keeps is bounded by its characters. */
+export const TURNS_MAX = 4000;
+
 /** What an import did, or why it did nothing. */
 export type Imported = { added: number; known: number } | Trouble;
 
@@ -64,7 +67,8 @@ export function fromJson(text: string): Chat[] | Trouble {
   if (file.chats.length > MAX_CHATS) return refuse(`The file holds ${file.chats.length} chats; at most ${MAX_CHATS} are kept.`);
   const chats: Chat[] = [];
   for (const [at, one] of file.chats.entries()) {
-    const chat = chatOf(one);
+    const many = Array.isArray(one?.turns) && one.turns.length > TURNS_MAX;
+    const chat = many ? `it has more than ${TURNS_MAX} turns` : chatOf(one);
     if (typeof chat === "string") return refuse(`Chat ${at + 1} of the file cannot be read: ${chat}.`);
     if (chat.turns.length > 0) chats.push(chat);
   }

@@ -6,8 +6,6 @@ import { fitTitle, type Chat, type Turn } from "./chats";
 
 type Fields = Record<string, unknown>;
 
-/** Most turns of one chat, all versions counted. */
-export const TURNS_MAX = 4000;
 /** Most characters of an id, of which storage keys are made. */
 const ID = /^[\w-]{1,64}$/;
 /** Most stages of a route, and most changes of it, that are read of one answer. */
@@ -107,7 +105,6 @@ export function chatOf(value: unknown): Chat | string {
   if (mode !== "chat" && mode !== "text") return "it is neither a conversation nor a text";
   if (!isNumber(updated)) return "it has no time";
   if (!Array.isArray(fields.turns)) return "it has no turns";
-  if (fields.turns.length > TURNS_MAX) return `it has more than ${TURNS_MAX} turns`;
   const turns: Turn[] = [];
   for (const [at, one] of fields.turns.entries()) {
     const turn = turnOf(one, at);
