@@ -9,7 +9,7 @@ use crate::waiters::Waiters;
 use crate::wire::{Answer, Outcome, REASON_BYTES_MAX, Row, Said, Status, TXS_MAX};
 use skep_consensus::light::Shown;
 use skep_consensus::message::MESSAGE_BYTES_MAX;
-use skep_consensus::{Committed, Decided, Effect, Engine, Input, Message, Now};
+use skep_consensus::{Decided, Effect, Engine, Input, Message, Now};
 use skep_ledger::{Key, Tx};
 use skep_types::NodeId;
 use skep_types::signed::Signed;
@@ -207,7 +207,8 @@ impl Desk {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), ValidatorError> {
-        for effect in effects {
+        let mut effects = effects.into_iter().peekable();
+        while let Some(effect) = effects.next() {
             match effect {
                 Effect::Cut(bytes) => self.log.cut(bytes)?,
                 Effect::Append(frame) => self.log.append(&frame)?,
@@ -224,7 +225,18 @@ impl Desk {
                     let blocks = self.store.blocks(from, MESSAGE_BYTES_MAX - AROUND_BYTES)?;
                     self.peers.send(&to, &Said::Engine(Message::Blocks(blocks)), false);
                 }
-                Effect::Commit(committed) => self.commit(*committed)?,
+                Effect::Commit(committed) => {
+                    // Blocks that came together are on disk together, and only then is the log cut, once for all of them.
+                    let mut run = vec![committed.decided];
+                    while let Some(next) = effects.next_if(|it| matches!(it, Effect::Commit(_) | Effect::Cut(0))) {
+                        run.extend(match next {
+                            Effect::Commit(committed) => Some(committed.decided),
+                            _ => None,
+                        });
+                    }
+                    self.commit(run)?;
+                    self.log.cut(0)?;
+                }
                 Effect::Evidence(evidence) => {
                     tracing::warn!(who = %evidence.validator(), "a validator contradicted itself");
                 }
@@ -234,15 +246,15 @@ impl Desk {
         Ok(())
     }
 
-    fn commit(&mut self, committed: Committed) -> Result<(), ValidatorError> {
-        let Committed { decided, .. } = committed;
-        self.store.add(&decided, self.engine.chain())?;
-        let height = decided.block.header.height;
-        self.done += decided.block.txs.len() as u64;
-        for tx in &decided.block.txs {
-            self.waiters.done(&tx.statement.id(), height);
+    fn commit(&mut self, run: Vec<Decided>) -> Result<(), ValidatorError> {
+        self.store.add(&run, self.engine.chain())?;
+        for decided in &run {
+            self.done += decided.block.txs.len() as u64;
+            for tx in &decided.block.txs {
+                self.waiters.done(&tx.statement.id(), decided.block.header.height);
+            }
         }
-        self.last = Some(decided);
+        self.last = run.into_iter().last();
         self.show();
         Ok(())
     }

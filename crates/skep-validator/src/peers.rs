@@ -146,16 +146,18 @@ impl Writer {
     async fn run(self, mut life: tokio::sync::watch::Receiver<u64>) {
         let Some(hello) = &self.hello else { return };
         loop {
-            let mut stream = self.open(hello).await;
             life.mark_unchanged();
+            let mut stream = self.open(hello).await;
             // The packet that was on its way when a stream failed is lost, as the ones before it may be.
             loop {
                 let (at, packet) = tokio::select! {
-                    next = self.queue.next() => next,
+                    // First, or what is said to the new life goes to the old one.
+                    biased;
                     changed = life.changed() => match changed {
                         Ok(()) => break,
                         Err(_) => return,
                     },
+                    next = self.queue.next() => next,
                 };
                 if !self.delay.is_zero() {
                     tokio::time::sleep_until(at + self.delay).await;

@@ -92,30 +92,37 @@ impl Store {
         Ok((chain, last))
     }
 
-    /// Has a block on disk, and a snapshot if it is time for one.
-    pub fn add(&mut self, decided: &Decided, chain: &mut Chain) -> Result<(), ValidatorError> {
-        let height = decided.block.header.height;
-        let bytes = borsh::to_vec(decided).map_err(|it| fault(&self.path, it))?;
-        self.since += bytes.len();
-        let snapshot = if self.since >= SNAPSHOT_EVERY.max(self.snapshot) && chain.head().height == height {
+    /// Has blocks that follow each other on disk, with one sync for all of them, and a snapshot after the last if it is time for one.
+    pub fn add(&mut self, blocks: &[Decided], chain: &mut Chain) -> Result<(), ValidatorError> {
+        let encoded = |decided: &Decided| Ok((decided.block.header.height, borsh::to_vec(decided)?));
+        let encoded: std::io::Result<Vec<_>> = blocks.iter().map(encoded).collect();
+        let encoded = encoded.map_err(|it| fault(&self.path, it))?;
+        let Some((last, _)) = encoded.last() else { return Ok(()) };
+        self.since += encoded.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        let snapshot = if self.since >= SNAPSHOT_EVERY.max(self.snapshot) && chain.head().height == *last {
             Some(borsh::to_vec(&chain.snapshot()?).map_err(|it| fault(&self.path, it))?)
         } else {
             None
         };
-        self.write(height, &bytes, snapshot.as_deref()).map_err(|it| fault(&self.path, it))?;
+        self.write(&encoded, snapshot.as_deref()).map_err(|it| fault(&self.path, it))?;
         if let Some(snapshot) = snapshot {
             (self.since, self.snapshot) = (0, snapshot.len());
         }
         Ok(())
     }
 
-    fn write(&self, height: u64, block: &[u8], snapshot: Option<&[u8]>) -> Result<(), redb::Error> {
+    fn write(&self, blocks: &[(u64, Vec<u8>)], snapshot: Option<&[u8]>) -> Result<(), redb::Error> {
         let write = self.database.begin_write()?;
-        write.open_table(BLOCKS)?.insert(height, block)?;
-        if let Some(snapshot) = snapshot {
+        {
+            let mut table = write.open_table(BLOCKS)?;
+            for (height, block) in blocks {
+                table.insert(*height, &block[..])?;
+            }
+        }
+        if let (Some(snapshot), Some((height, _))) = (snapshot, blocks.last()) {
             let mut snapshots = write.open_table(SNAPSHOTS)?;
             snapshots.retain(|_, _| false)?;
-            snapshots.insert(height, snapshot)?;
+            snapshots.insert(*height, snapshot)?;
         }
         Ok(write.commit()?)
     }

@@ -63,6 +63,14 @@ pub(crate) struct BenchLedgerArgs {
     json: bool,
 }
 
+impl BenchLedgerArgs {
+    /// To how many validators transfers are handed in: to the one that is killed to none, or what is not handed in would be taken for what
+    /// the others cannot do.
+    fn fed(&self) -> usize {
+        (self.validators as usize - usize::from(self.kill)).max(1)
+    }
+}
+
 /// What a validator's process is started with.
 struct Plan {
     folder: PathBuf,
@@ -121,10 +129,10 @@ async fn measure(args: &BenchLedgerArgs, folder: &Path) -> Result<serde_json::Va
 
     let (tally, begin) = (Arc::<Tally>::default(), Instant::now());
     let until = begin + Duration::from_secs(args.seconds.into());
-    let mut loads = Vec::new();
-    for (peer, transfers) in peers.iter().zip(transfers) {
+    let (mut loads, fed) = (Vec::new(), args.fed());
+    for (peer, transfers) in peers.iter().take(fed).zip(transfers) {
         let client = connect(peer).await?;
-        let pace = args.rate.map(|rate| f64::from(rate) / f64::from(args.validators));
+        let pace = args.rate.map(|rate| f64::from(rate) / fed as f64);
         let load = Load { transfers, window: args.window as usize, pace, until, tally: tally.clone() };
         loads.push(tokio::spawn(load.run(client)));
     }
@@ -215,7 +223,7 @@ async fn start(plan: &Plan, number: usize) -> Result<Child, Error> {
 /// Transfers for each validator. An account always pays at the same one, so its numbers come in order.
 fn sign(args: &BenchLedgerArgs, genesis: &Genesis, accounts: &[Keyring]) -> Result<Vec<VecDeque<Signed<Tx>>>, Error> {
     let count = args.rate.unwrap_or(20_000) as usize * args.seconds as usize;
-    let (validators, chain) = (args.validators as usize, genesis.chain());
+    let (validators, chain) = (args.fed(), genesis.chain());
     let expires = genesis.time_s + 3000;
     let mut all = vec![VecDeque::new(); validators];
     let ids: Vec<_> = accounts.iter().map(Keyring::id).collect();
@@ -244,8 +252,8 @@ impl Load {
         let (mut asker, mut listener) = client.split();
         let sent = Arc::<Mutex<BTreeMap<u32, Instant>>>::default();
         let message = match self.pace {
-            // Messages come every five milliseconds or so, as those of many people would.
-            Some(pace) => ((pace / 200.0) as usize).clamp(1, MESSAGE_TXS),
+            // Messages come every ten milliseconds or so, as those of many people would.
+            Some(pace) => ((pace / 100.0) as usize).clamp(1, MESSAGE_TXS),
             None => MESSAGE_TXS,
         };
         let window = (self.window / message).clamp(1, SUBMITS_MAX);
