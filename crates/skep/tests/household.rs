@@ -30,6 +30,9 @@ fn a_node_that_runs_is_watched_and_not_uninstalled_and_one_that_ended_is() {
     let seen = lines(&succeed(skep(&home).args(["top", "--once", "--json", "--api", &api])));
     assert_eq!((seen.len(), seen[0]["machine"]["state"].as_str()), (1, Some("lending")));
     succeed(skep(&home).args(["pause", "1h", "--api", &api]));
+    // What is written when it is first wanted has to be known to `skep uninstall` too.
+    succeed(skep(&home).args(["keys", "add", "a program", "--api", &api]));
+    succeed(skep(&home).args(["config", "set", "share.cpu_percent", "40"]));
 
     let asked = skep(&home).arg("uninstall").output().unwrap();
     assert!(said(&asked).contains("nothing was removed") && home.join("node.key").exists(), "nobody agreed");
