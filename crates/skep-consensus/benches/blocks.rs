@@ -5,9 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use skep_consensus::*;
 use skep_ledger::{Action, Amount, Params, Ruling, Tx};
+use skep_testkit::keys::{Hashed, Real};
 use skep_types::NodeId;
 use skep_types::signed::{Keys, Signed};
 use std::cell::RefCell;
@@ -16,34 +17,6 @@ use std::hint::black_box;
 const TXS: u64 = 1000;
 const BEGIN_S: u64 = 1_700_000_000;
 const NOW: Now = Now { ms: 0, unix_s: BEGIN_S + 3600 };
-
-struct Ed25519(SigningKey);
-
-impl Keys for Ed25519 {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
-
-    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
-        let signature = Signature::from_bytes(signature);
-        VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| key.verify(message, &signature).is_ok())
-    }
-}
-
-struct Hashed(NodeId);
-
-impl Keys for Hashed {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        let half = *blake3::Hasher::new().update(&self.0.0).update(message).finalize().as_bytes();
-        let mut whole = [0; 64];
-        whole[..32].copy_from_slice(&half);
-        whole
-    }
-
-    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
-        Self(*signer).sign(message) == *signature
-    }
-}
 
 struct Lone<K> {
     engine: Engine<K>,
@@ -135,7 +108,7 @@ fn benchmarks(criterion: &mut Criterion) {
     measure(criterion, "hash", |at| (NodeId(number(at)), Hashed(NodeId(number(at)))));
     measure(criterion, "ed25519", |at| {
         let key = SigningKey::from_bytes(&number(at));
-        (NodeId(key.verifying_key().to_bytes()), Ed25519(key))
+        (NodeId(key.verifying_key().to_bytes()), Real(key))
     });
 }
 

@@ -4,38 +4,24 @@
 mod common;
 
 use common::{BEGIN_S, genesis};
-use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use skep_consensus::light::{LightError, Shown, Trusted};
 use skep_consensus::*;
 use skep_ledger::{Action, Ask, Key, Price, Refusal, Tx};
-use skep_types::signed::{Keys, Signed, StatementError};
+use skep_testkit::keys::Real;
+use skep_types::signed::{Signed, StatementError};
 use skep_types::{BlockRange, ModelId, NodeId};
 
 const NOW: Now = Now { ms: 0, unix_s: BEGIN_S + 3600 };
 
-struct Real(SigningKey);
-
-impl Real {
-    fn of(seed: u8) -> (NodeId, Self) {
-        let key = SigningKey::from_bytes(&[seed; 32]);
-        (NodeId(key.verifying_key().to_bytes()), Self(key))
-    }
-}
-
-impl Keys for Real {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
-
-    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
-        let signature = Signature::from_bytes(signature);
-        VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| key.verify(message, &signature).is_ok())
-    }
+/// A key and whose it is.
+fn of(seed: u8) -> (NodeId, Real) {
+    let keys = Real::of(seed);
+    (keys.id(), keys)
 }
 
 #[test]
 fn a_lone_validator_signs_what_everyone_can_check() {
-    let ((me, keys), (payer, payers_keys)) = (Real::of(1), Real::of(2));
+    let ((me, keys), (payer, payers_keys)) = (of(1), of(2));
     let validators = Validators::new(vec![Validator { id: me, power: 1 }]).unwrap();
     let genesis = Genesis { validators: validators.clone(), ..genesis(1) };
     let chain = Chain::begin(&genesis).unwrap();
@@ -61,7 +47,7 @@ fn a_lone_validator_signs_what_everyone_can_check() {
     let Decided { block, certificate } = committed.unwrap();
     assert_eq!(block.txs.len(), 1);
 
-    let (_, anyone) = Real::of(9);
+    let (_, anyone) = of(9);
     let mut trusted = Trusted::begin(&genesis);
     let shown = Shown { header: block.header, certificate, validators, next: None };
     let mut forged = shown.clone();

@@ -9,10 +9,11 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{CHAIN, NOW, Real};
+use common::{CHAIN, NOW};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::SigningKey;
 use skep_ledger::{Action, Amount, Params, Ruling, State, Tx};
+use skep_testkit::keys::Real;
 use skep_types::NodeId;
 use skep_types::signed::{Keys, Signed};
 use std::cell::RefCell;

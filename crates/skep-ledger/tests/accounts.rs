@@ -7,6 +7,7 @@ use common::*;
 use proptest::prelude::*;
 use skep_ledger::tx::{TX_BYTES_MAX, TX_LIFETIME_S};
 use skep_ledger::*;
+use skep_testkit::keys::Real;
 use skep_types::signed::{CLOCK_SKEW_S, Signed, StatementError};
 
 fn transfer(amount: u64) -> Action {

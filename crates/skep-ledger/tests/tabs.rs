@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use skep_ledger::meter::*;
 use skep_ledger::tab::{LEGS_MAX, VOUCHERS_MAX};
 use skep_ledger::*;
+use skep_testkit::keys::Real;
 use skep_types::signed::{Keys, Signed, StatementError};
 use skep_types::{BlockRange, ModelId, NodeId};
 

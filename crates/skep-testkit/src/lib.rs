@@ -4,6 +4,8 @@
 //! A fresh clone does not have that folder, so such a test says loudly what it skipped and passes.
 //! The same goes for tests against Python packages, which `cargo xtask test` installs.
 
+pub mod keys;
+
 use std::path::PathBuf;
 use std::process::Command;
 

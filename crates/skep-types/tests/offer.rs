@@ -1,34 +1,21 @@
 //! Offers and volunteers' records: golden bytes, and refusal of everything that was not signed like this.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use proptest::prelude::*;
+use skep_testkit::keys::Real;
 use skep_types::offer::*;
 use skep_types::signed::*;
 use skep_types::{BlockRange, ModelId, NodeId};
 
 const NOW: u64 = 1_700_000_000;
 
-struct Real(SigningKey);
-
-impl Keys for Real {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
-
-    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
-        let signature = Signature::from_bytes(signature);
-        VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| key.verify(message, &signature).is_ok())
-    }
-}
-
 fn keys() -> Real {
-    Real(SigningKey::from_bytes(&[7; 32]))
+    Real::of(7)
 }
 
 fn offer() -> Offer {
     Offer {
-        node: NodeId(keys().0.verifying_key().to_bytes()),
+        node: keys().id(),
         seq: 3,
         expires: NOW + 60,
         terms: Terms {

@@ -74,7 +74,7 @@ const HOUSE: &[Place] = &[
             "skep-api",
         ],
     },
-    Place { name: "skep-testkit", floor: 0, imports: &[] },
+    Place { name: "skep-testkit", floor: 0, imports: &["skep-types"] },
     Place { name: "skep-netlab", floor: 0, imports: &[] },
     Place { name: "skep-sim", floor: 8, imports: &["skep-types", "skep-plan", "skep-directory"] },
     Place { name: "xtask", floor: 8, imports: &[] },

@@ -7,33 +7,12 @@ pub mod world;
 
 use skep_consensus::*;
 use skep_ledger::{Action, Amount, Ask, Params, Price, Ruling, Tx};
-use skep_types::signed::{Keys, Signed};
+pub use skep_testkit::keys::Hashed as Fast;
+use skep_types::signed::Signed;
 use skep_types::{BlockRange, ModelId, NodeId};
 
 /// When ledgers begin, Unix seconds.
 pub const BEGIN_S: u64 = 1_700_000_000;
-
-/// Signatures that are a hash: fast, and as good as real ones where nobody forges them.
-#[derive(Clone, Copy)]
-pub struct Fast(pub NodeId);
-
-fn mac(signer: &NodeId, message: &[u8]) -> [u8; 64] {
-    let half = *blake3::Hasher::new().update(&signer.0).update(message).finalize().as_bytes();
-    let mut whole = [0; 64];
-    whole[..32].copy_from_slice(&half);
-    whole[32..].copy_from_slice(&half);
-    whole
-}
-
-impl Keys for Fast {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        mac(&self.0, message)
-    }
-
-    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
-        mac(signer, message) == *signature
-    }
-}
 
 pub fn node(number: u8) -> NodeId {
     NodeId([number; 32])

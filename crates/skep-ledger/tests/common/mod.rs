@@ -1,58 +1,13 @@
 //! Keys and networks for tests.
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use ed25519_dalek::{Signature, Signer, SigningKey, Verifier, VerifyingKey};
 use skep_ledger::*;
+pub use skep_testkit::keys::Hashed as Fast;
 use skep_types::NodeId;
-use skep_types::signed::{Keys, Signed};
+use skep_types::signed::Signed;
 
 pub const NOW: u64 = 1_700_000_000;
 pub const CHAIN: ChainId = ChainId([9; 32]);
-
-/// Real signatures.
-pub struct Real(pub SigningKey);
-
-impl Real {
-    pub fn of(seed: u8) -> Self {
-        Self(SigningKey::from_bytes(&[seed; 32]))
-    }
-
-    pub fn id(&self) -> NodeId {
-        NodeId(self.0.verifying_key().to_bytes())
-    }
-}
-
-impl Keys for Real {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
-
-    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
-        let signature = Signature::from_bytes(signature);
-        VerifyingKey::from_bytes(&signer.0).is_ok_and(|key| key.verify(message, &signature).is_ok())
-    }
-}
-
-/// Signatures that are a hash: fast, and as good as real ones in a test where nobody forges them.
-pub struct Fast(pub NodeId);
-
-fn mac(signer: &NodeId, message: &[u8]) -> [u8; 64] {
-    let half = *blake3::Hasher::new().update(&signer.0).update(message).finalize().as_bytes();
-    let mut whole = [0; 64];
-    whole[..32].copy_from_slice(&half);
-    whole[32..].copy_from_slice(&half);
-    whole
-}
-
-impl Keys for Fast {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        mac(&self.0, message)
-    }
-
-    fn verify(&self, signer: &NodeId, message: &[u8], signature: &[u8; 64]) -> bool {
-        mac(signer, message) == *signature
-    }
-}
 
 /// An account whose signatures are hashes.
 pub fn node(number: u8) -> NodeId {
