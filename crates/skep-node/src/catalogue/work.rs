@@ -11,6 +11,7 @@ use skep_model::Gguf;
 use skep_store::StoreError;
 use skep_store::adopt::{self, Stored};
 use skep_types::ModelId;
+use skep_types::wire::Peer;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use tokio::sync::Notify;
 
 /// How often a worker that is held back looks whether it is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a pull waits for the first other machine of the network.
+const MEMBER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Tells a worker to let go of its files.
 #[derive(Debug, Default)]
@@ -130,8 +133,7 @@ pub fn name_stored(store: &Path, id: ModelId, name: &str) -> Result<Stored, Pull
 
 /// Fetches the rest of the network's model from its other machines.
 async fn over_network(shared: &Arc<Shared>, asked: &Asked, stop: &Stop) -> Result<How, NodeError> {
-    let nobody = || NodeError::Refused { reason: "no other machine of this network is known".into() };
-    let door = shared.other_member().ok_or_else(nobody)?;
+    let Some(door) = some_member(shared, stop).await? else { return Ok(How::Stopped) };
     let (told, key) = (shared.clone(), asked.key.clone());
     let mut report = move |progress: crate::FetchProgress| {
         let (here, total) = (progress.verified_bytes, Some(progress.wanted_bytes).filter(|bytes| *bytes > 0));
@@ -150,6 +152,18 @@ async fn over_network(shared: &Arc<Shared>, asked: &Asked, stop: &Stop) -> Resul
         Ok(Err(fault)) => How::Failed { sentence: fault.to_string(), hint: fault.hint().to_owned() },
         _ => How::Done(id),
     })
+}
+
+/// Another machine of the network, which a node that has just started may not know yet; none if the pull is to stop.
+async fn some_member(shared: &Arc<Shared>, stop: &Stop) -> Result<Option<Peer>, NodeError> {
+    for _ in 0..MEMBER_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+        match shared.other_member() {
+            _ if stop.is_asked() => return Ok(None),
+            Some(member) => return Ok(Some(member)),
+            None => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+    Err(NodeError::Refused { reason: "no other machine of this network is known".into() })
 }
 
 /// What a worker says on its way, and what holds it back.
