@@ -74,12 +74,12 @@ async fn is_unharmed(connection: &Connection, events: &mut Receiver<NetEvent>) {
 async fn an_unknown_first_byte_ends_its_stream_only() {
     let (_endpoint, connection, victim, mut events) = pair().await;
     let (_stream, mut bystander) = data(&connection, &mut events).await;
-    for first in [0, 1, 3, 9, 255] {
+    for first in [0, 1, 3, 200, 255] {
         let mut stream = soon(connection.open_uni()).await.unwrap();
         stream.write_all(&[first, 1, 2, 3]).await.unwrap();
         assert_eq!(stopped_with(&stream).await, Some(1), "first byte {first}");
     }
-    for first in [0, 2, 9, 255] {
+    for first in [0, 2, 200, 255] {
         let (mut send, mut receive) = soon(connection.open_bi()).await.unwrap();
         send.write_all(&[first]).await.unwrap();
         assert_eq!(reset_with(&mut receive).await, 1, "first byte {first}");

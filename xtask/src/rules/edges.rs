@@ -13,6 +13,9 @@ struct Place {
     imports: &'static [&'static str],
 }
 
+/// Helpers of tests stand beside the house: everybody's tests may import them, and they may import the ground floor.
+const BESIDE: u8 = 0;
+
 /// The whole house. A crate that is not here may not exist; an edge that is not here may not either.
 const HOUSE: &[Place] = &[
     Place { name: "skep-types", floor: 1, imports: &[] },
@@ -74,8 +77,8 @@ const HOUSE: &[Place] = &[
             "skep-api",
         ],
     },
-    Place { name: "skep-testkit", floor: 0, imports: &["skep-types"] },
-    Place { name: "skep-netlab", floor: 0, imports: &[] },
+    Place { name: "skep-testkit", floor: BESIDE, imports: &["skep-types"] },
+    Place { name: "skep-netlab", floor: BESIDE, imports: &[] },
     Place { name: "skep-sim", floor: 8, imports: &["skep-types", "skep-plan", "skep-directory"] },
     Place { name: "xtask", floor: 8, imports: &[] },
 ];
@@ -187,7 +190,8 @@ mod tests {
         for place in HOUSE {
             for import in place.imports {
                 let target = HOUSE.iter().find(|other| other.name == *import).unwrap();
-                assert!(target.floor < place.floor, "{} imports {import}", place.name);
+                let goes_down = target.floor < place.floor || (place.floor, target.floor) == (BESIDE, 1);
+                assert!(goes_down, "{} imports {import}", place.name);
             }
         }
     }
