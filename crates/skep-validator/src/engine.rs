@@ -240,7 +240,7 @@ impl Desk {
                 Effect::Evidence(evidence) => {
                     tracing::warn!(who = %evidence.validator(), "a validator contradicted itself");
                 }
-                Effect::Trouble(trouble) => tracing::warn!("{trouble}"),
+                Effect::Trouble(trouble) => tracing::warn!(%trouble, "the validator goes on after a trouble"),
             }
         }
         Ok(())

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(check(&[], &[3; 32]), Vec::<bool>::new());
     }
 
-    /// All eight points of small order, and their encodings that are not canonical: where strict rules, batches and single verification
+    /// All eight points of small order, and their six encodings that are not canonical: where strict rules, batches and single verification
     /// of other libraries disagree. Under ZIP-215 a signature of zero by such a key with such a point holds over every message.
     #[test]
     fn single_and_batch_agree_where_other_rules_do_not() {
@@ -186,9 +186,14 @@ mod tests {
             "0000000000000000000000000000000000000000000000000000000000000080",
             "0000000000000000000000000000000000000000000000000000000000000000",
             "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
             "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
             "0100000000000000000000000000000000000000000000000000000000000080",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
             "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
             "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
         ];
         for key in points {
