@@ -160,7 +160,7 @@ impl Write for Kept {
 /// Held for as long as the process runs.
 static RUNNING: OnceLock<File> = OnceLock::new();
 
-/// Says that a node runs on Skep's folder, until the process ends; where the file system knows no locks nobody is told.
+/// Says that a node or a validator runs on Skep's folder, until the process ends; where the file system knows no locks nobody is told.
 pub(crate) fn begin(ephemeral: bool) {
     if !ephemeral
         && let Ok(file) = lock_file(&home::folder())

@@ -16,7 +16,7 @@ use std::io::{BufRead, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// What Skep puts into its folder, and what a person would call it.
-const KEPT: [(&str, &str); 12] = [
+const KEPT: [(&str, &str); 13] = [
     ("models", "models"),
     ("trees", "hashes of models"),
     ("incoming", "models that are not whole yet"),
@@ -26,6 +26,7 @@ const KEPT: [(&str, &str); 12] = [
     ("owner", "pauses, and the bytes of the day"),
     ("settings.toml", "settings"),
     ("api-keys.json", "keys of programs and phones"),
+    ("validator", "a ledger, and what its validator signed"),
     ("log", "what happened"),
     ("relay.key", "the key of a relay"),
     (KEY, "the key of this machine: whoever it is to others"),

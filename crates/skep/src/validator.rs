@@ -1,7 +1,7 @@
 //! `skep validator`: a machine's part in agreeing on a ledger's blocks.
 
 use crate::error::Error;
-use crate::{home, output, up};
+use crate::{home, log, output, up};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use skep_consensus::{Genesis, Pace, Validators};
@@ -158,6 +158,7 @@ async fn validate(args: RunArgs) -> Result<(), Error> {
     if args.end_with_stdin {
         up::end_with_stdin()?;
     }
+    log::begin(false);
     let (secret, folder) = (home::key()?, folder());
     let fault = |source| Error::System { what: format!("writing {}", folder.display()), source };
     std::fs::create_dir_all(&folder).map_err(fault)?;
